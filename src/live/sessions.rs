@@ -1,0 +1,233 @@
+//! The sessions that run: registered by the listening side before any check, listed and ended by the control API.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use atomic_waker::AtomicWaker;
+use dashmap::DashMap;
+
+use crate::base::addr::{Local, Port, Protocol, Remote};
+use crate::base::id::Id;
+use crate::base::meter::Direction;
+use crate::base::reason::Reason;
+
+/// One running session. Shared by its task and whoever inspects it.
+#[derive(Debug)]
+pub struct Session {
+    /// Unique in this process.
+    pub id: u64,
+    /// The listener that accepted it.
+    pub listener: Id,
+    /// The bound port that it came in through.
+    pub port: Port,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The client.
+    pub client: Remote<SocketAddr>,
+    /// The address that the client connected to.
+    pub local: Local<SocketAddr>,
+    /// When it was accepted, by the wall clock.
+    pub started: SystemTime,
+    route: OnceLock<Id>,
+    node: OnceLock<Arc<str>>,
+    bytes: [AtomicU64; 2],
+    /// 0, or the reason somebody wants it to end for.
+    end: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Session {
+    /// The route that it matched, if it has by now.
+    pub fn route(&self) -> Option<&Id> {
+        self.route.get()
+    }
+
+    /// The node that it is connected to, if it is by now.
+    pub fn node(&self) -> Option<&str> {
+        self.node.get().map(AsRef::as_ref)
+    }
+
+    /// Notes the route; only the first call counts.
+    pub fn set_route(&self, route: Id) {
+        // a second call would be a bug of the caller, and harmless: a session has one route
+        let _ = self.route.set(route);
+    }
+
+    /// Notes the node; only the first call counts.
+    pub fn set_node(&self, node: Arc<str>) {
+        let _ = self.node.set(node);
+    }
+
+    /// Bytes moved so far in a direction.
+    pub fn bytes(&self, direction: Direction) -> u64 {
+        self.counter(direction).load(Ordering::Relaxed)
+    }
+
+    /// Adds to the bytes moved. Only the session's own task calls it.
+    pub fn add_bytes(&self, direction: Direction, bytes: u64) {
+        let counter = self.counter(direction);
+        // one writer: a load and a store are enough, and cheaper than a locked add
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(bytes), Ordering::Relaxed);
+    }
+
+    /// Asks the session to end. The first reason stays.
+    #[expect(clippy::as_conversions, reason = "a Reason is its number")]
+    pub fn end(&self, reason: Reason) {
+        if self.end.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    /// For the session's task: ready once somebody wants it to end.
+    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Reason> {
+        if let Some(reason) = self.asked_to_end() {
+            return Poll::Ready(reason);
+        }
+        self.waker.register(cx.waker());
+        // looked at again, for a request that came between the look and the registration
+        self.asked_to_end().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The reason somebody wants it to end for.
+    pub fn asked_to_end(&self) -> Option<Reason> {
+        Reason::from_u8(self.end.load(Ordering::Acquire))
+    }
+
+    fn counter(&self, direction: Direction) -> &AtomicU64 {
+        let [inward, outward] = &self.bytes;
+        match direction {
+            Direction::In => inward,
+            Direction::Out => outward,
+        }
+    }
+}
+
+/// All running sessions. Cheap to clone; all clones are one registry.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    map: Arc<DashMap<u64, Arc<Session>>>,
+    next: Arc<AtomicU64>,
+}
+
+/// A place in the registry; leaving is dropping it.
+#[derive(Debug)]
+#[must_use = "dropping it takes the session out of the registry"]
+pub struct Registered {
+    session: Arc<Session>,
+    map: Arc<DashMap<u64, Arc<Session>>>,
+}
+
+/// Where a session came in.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The listener.
+    pub listener: Id,
+    /// The bound port.
+    pub port: Port,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The client.
+    pub client: Remote<SocketAddr>,
+    /// The address that the client connected to.
+    pub local: Local<SocketAddr>,
+    /// When, by the wall clock.
+    pub started: SystemTime,
+}
+
+impl Sessions {
+    /// Registers a session.
+    pub fn register(&self, arrival: Arrival) -> Registered {
+        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let session = Arc::new(Session {
+            id,
+            listener: arrival.listener,
+            port: arrival.port,
+            protocol: arrival.protocol,
+            client: arrival.client,
+            local: arrival.local,
+            started: arrival.started,
+            route: OnceLock::new(),
+            node: OnceLock::new(),
+            bytes: [AtomicU64::new(0), AtomicU64::new(0)],
+            end: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+        });
+        self.map.insert(id, session.clone());
+        Registered { session, map: self.map.clone() }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.map.len()
+    }
+
+    /// All of them, oldest first.
+    pub fn list(&self) -> Vec<Arc<Session>> {
+        let mut all: Vec<_> = self.map.iter().map(|e| e.value().clone()).collect();
+        all.sort_unstable_by_key(|s| s.id);
+        all
+    }
+
+    /// One of them.
+    pub fn get(&self, id: u64) -> Option<Arc<Session>> {
+        self.map.get(&id).map(|e| e.value().clone())
+    }
+}
+
+impl std::ops::Deref for Registered {
+    type Target = Arc<Session>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.session
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.map.remove(&self.session.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::addr::Transport;
+
+    fn arrival() -> Arrival {
+        let addr: SocketAddr = "127.0.0.1:9100".parse().unwrap();
+        Arrival {
+            listener: Id::parse("a").unwrap(),
+            port: Port { transport: Transport::Tcp, addr },
+            protocol: Protocol::Tcp,
+            client: Remote(addr),
+            local: Local(addr),
+            started: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_session_is_listed_until_its_place_is_dropped() {
+        let sessions = Sessions::default();
+        let (a, b) = (sessions.register(arrival()), sessions.register(arrival()));
+        assert_eq!(sessions.list().iter().map(|s| s.id).collect::<Vec<_>>(), [a.id, b.id]);
+        let gone = a.id;
+        drop(a);
+        assert!(sessions.get(gone).is_none());
+        assert_eq!(sessions.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_first_reason_to_end_wakes_the_session_and_stays() {
+        let sessions = Sessions::default();
+        let place = sessions.register(arrival());
+        let session = place.clone();
+        let waiting = crate::base::task::spawn(async move { std::future::poll_fn(|cx| session.poll_end(cx)).await });
+        tokio::task::yield_now().await;
+        place.end(Reason::AdminKilled);
+        place.end(Reason::DrainDeadline);
+        assert_eq!(waiting.await.unwrap(), Reason::AdminKilled);
+    }
+}

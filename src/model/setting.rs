@@ -1,0 +1,18 @@
+//! Values for the whole gateway that may change at run time: `settings/global`.
+
+use std::time::Duration;
+
+/// The content of `settings/global`, with what is not given as its default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Global {
+    /// The idle time of sessions whose route and upstream give none.
+    pub default_timeout: Duration,
+    /// The time for one connect where the upstream gives none.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self { default_timeout: Duration::from_secs(300), connect_timeout: Duration::from_secs(3) }
+    }
+}

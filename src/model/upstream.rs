@@ -1,0 +1,68 @@
+//! A set of nodes and how one of them is chosen and reached.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One upstream object, or one written into a route. Nodes are chosen by smooth weighted round robin.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Upstream {
+    /// The nodes, each host and port at most once within a priority.
+    pub nodes: Vec<Node>,
+    /// How many further nodes are tried when a connect fails; nodes − 1 when absent.
+    pub retries: Option<u32>,
+    /// No new try once this much time has passed since the first; none or zero: no limit.
+    pub retry_timeout: Option<Duration>,
+    /// Time limits of its own.
+    pub timeout: Option<Timeouts>,
+}
+
+/// The three time limits of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For one connect.
+    pub connect: Duration,
+    /// Idle time towards the node.
+    pub send: Duration,
+    /// Idle time from the node.
+    pub read: Duration,
+}
+
+/// One place to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Node {
+    /// An address or a name.
+    pub host: Host,
+    /// The port, never 0.
+    pub port: u16,
+    /// Its share; a node of weight 0 is used only where its priority has no other.
+    pub weight: u32,
+    /// Higher is used first; lower ones only when all of the higher were tried.
+    pub priority: i32,
+}
+
+/// What a node is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A name to resolve, in lower case.
+    Name(Arc<str>),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(IpAddr::V4(v4)) => v4.fmt(f),
+            Self::Ip(IpAddr::V6(v6)) => write!(f, "[{v6}]"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}

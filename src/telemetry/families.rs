@@ -1,0 +1,151 @@
+//! Every metric family, declared once with its name, unit and labels; `docs/METRICS.md` lists the same names.
+
+use std::sync::{Arc, Weak};
+
+use dashmap::DashMap;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use super::series::RouteSeries;
+use crate::base::id::Id;
+
+/// Bounds for the time of one connect, in seconds.
+const CONNECT_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 3.0];
+/// Bounds for the length of a session, in seconds.
+const SESSION_SECONDS: [f64; 10] = [0.005, 0.05, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
+/// Bounds for the time from a change's arrival to its use by every worker, in seconds.
+const APPLY_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+
+/// The families. Cheap to clone; all clones are one set.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Families>);
+
+/// Fields are the families by their name without the prefix `sluice_`.
+#[derive(Debug)]
+pub struct Families {
+    registry: Registry,
+    routes: DashMap<Option<Id>, Weak<RouteSeries>>,
+    pub(super) connections_total: IntCounterVec,
+    pub(super) connections_active: IntGaugeVec,
+    pub(super) connections_closed_total: IntCounterVec,
+    pub(super) connection_duration_seconds: HistogramVec,
+    pub(super) bytes_total: IntCounterVec,
+    pub(super) upstream_connect_seconds: HistogramVec,
+    pub(super) upstream_connect_failures_total: IntCounterVec,
+    pub upstream_nodes: IntGaugeVec,
+    pub listeners: IntGaugeVec,
+    pub listener_bind_failures_total: IntCounterVec,
+    pub config_objects: IntGaugeVec,
+    pub config_rejections_total: IntCounterVec,
+    pub config_revision: IntGaugeVec,
+    pub config_apply_seconds: Histogram,
+    pub store_up: IntGauge,
+    pub store_errors_total: IntCounterVec,
+    pub accept_pauses_total: IntCounterVec,
+    pub log_dropped_total: IntCounterVec,
+    pub task_panics_total: IntCounterVec,
+    pub build_info: GaugeVec,
+    pub start_time_seconds: Gauge,
+}
+
+impl std::ops::Deref for Metrics {
+    type Target = Families;
+
+    fn deref(&self) -> &Families {
+        &self.0
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("sluice")
+}
+
+fn hist(name: &str, help: &str, bounds: &[f64]) -> HistogramOpts {
+    HistogramOpts::new(name, help).namespace("sluice").buckets(bounds.to_vec())
+}
+
+impl Metrics {
+    /// Declares every family in a registry of its own, with the process's figures.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            let family = IntCounterVec::new(opts(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
+            let family = IntGaugeVec::new(opts(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
+        let histograms = |name: &str, help: &str, bounds: &[f64], labels: &[&str]| -> Result<HistogramVec, prometheus::Error> {
+            let family = HistogramVec::new(hist(name, help, bounds), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
+        let apply = Histogram::with_opts(hist("config_apply_seconds", "Time from a change's arrival until every worker uses it", &APPLY_SECONDS))?;
+        registry.register(Box::new(apply.clone()))?;
+        let store_up = IntGauge::with_opts(opts("store_up", "1 while the store answers"))?;
+        registry.register(Box::new(store_up.clone()))?;
+        let build_info = GaugeVec::new(opts("build_info", "Always 1; the version is the label"), &["version"])?;
+        registry.register(Box::new(build_info.clone()))?;
+        let start = Gauge::with_opts(opts("start_time_seconds", "When the process started, in seconds since 1970"))?;
+        registry.register(Box::new(start.clone()))?;
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let families = Families {
+            routes: DashMap::new(),
+            connections_total: counters("connections_total", "Sessions accepted", &["route", "listener", "protocol"])?,
+            connections_active: gauges("connections_active", "Sessions that run now", &["route", "listener", "protocol"])?,
+            connections_closed_total: counters("connections_closed_total", "Sessions that ended, by reason", &["route", "reason"])?,
+            connection_duration_seconds: histograms("connection_duration_seconds", "Length of ended sessions", &SESSION_SECONDS, &["route"])?,
+            bytes_total: counters("bytes_total", "Bytes moved: in is client to upstream", &["route", "direction"])?,
+            upstream_connect_seconds: histograms("upstream_connect_seconds", "Time of successful connects", &CONNECT_SECONDS, &["route"])?,
+            upstream_connect_failures_total: counters(
+                "upstream_connect_failures_total",
+                "Connects that failed, each try counted",
+                &["route", "node", "reason"],
+            )?,
+            upstream_nodes: gauges("upstream_nodes", "Nodes by state", &["upstream", "state"])?,
+            listeners: gauges("listeners", "Ports by state", &["state"])?,
+            listener_bind_failures_total: counters("listener_bind_failures_total", "Binds that failed, each try counted", &["listener"])?,
+            config_objects: gauges("config_objects", "Objects by kind and state", &["kind", "state"])?,
+            config_rejections_total: counters("config_rejections_total", "Values refused", &["kind", "stage"])?,
+            config_revision: gauges("config_revision", "Store revision seen (store) and used by every worker (applied)", &["which"])?,
+            config_apply_seconds: apply,
+            store_up,
+            store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
+            accept_pauses_total: counters("accept_pauses_total", "Pauses of accepting because the process ran out of a resource", &["resource"])?,
+            log_dropped_total: counters("log_dropped_total", "Lines dropped because their sink was blocked", &["sink"])?,
+            task_panics_total: counters("task_panics_total", "Panics of long-lived tasks, each restarted", &["task"])?,
+            build_info,
+            start_time_seconds: start,
+            registry,
+        };
+        Ok(Self(Arc::new(families)))
+    }
+
+    /// The series of a route, or of the sessions that matched none. The same series for the same route as long as anybody
+    /// holds them; they leave the output with the last holder.
+    pub fn route(&self, route: Option<&Id>) -> Arc<RouteSeries> {
+        let mut place = self.routes.entry(route.cloned()).or_default();
+        if let Some(series) = place.upgrade() {
+            return series;
+        }
+        let series = Arc::new(RouteSeries::bind(self.clone(), route.cloned()));
+        *place = Arc::downgrade(&series);
+        series
+    }
+
+    /// Called by the last holder of a route's series: takes the place back unless somebody has already filled it again.
+    pub(super) fn retire(&self, route: &Option<Id>) -> bool {
+        self.routes.remove_if(route, |_, series| series.strong_count() == 0).is_some()
+    }
+
+    /// Everything in the Prometheus text format, version 0.0.4.
+    pub fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut out = Vec::with_capacity(16 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,7 @@
+//! What the process tells about itself: metrics, logs, one record per session. Hands out handles; knows no routes.
+
+mod families;
+mod series;
+
+pub use families::Metrics;
+pub use series::{ListenerSeries, RouteSeries};
