@@ -96,10 +96,9 @@ impl<M: ByteMeter> Relay<M> {
 
     /// Passes a reset of one side on to the other.
     fn broken(&self, reason: Reason) -> Reason {
-        match reason {
-            Reason::ClientReset => drop(self.upstream.set_zero_linger()),
-            _ => drop(self.client.set_zero_linger()),
-        }
+        let other = if reason == Reason::ClientReset { &self.upstream } else { &self.client };
+        // a socket that is beyond an option is beyond an RST too
+        let _ = other.set_zero_linger();
         reason
     }
 }
@@ -229,7 +228,7 @@ impl Flow {
                 Err(e) => return Poll::Ready(Err(Broken::Sink(e))),
             }
         }
-        if let Poll::Pending = source.poll_read_ready(cx).map_err(Broken::Source)? {
+        if source.poll_read_ready(cx).map_err(Broken::Source)?.is_pending() {
             if let Some(pipe) = slot.take() {
                 pipe.give_back();
             }
@@ -343,35 +342,35 @@ mod tests {
         assert_eq!(t.count.both(), (8, 10 << 20));
     }
 
+    async fn both(stream: &mut TcpStream, data: &[u8]) -> Vec<u8> {
+        let (mut read, mut write) = stream.split();
+        let mut got = Vec::new();
+        let (sent, ()) = tokio::join!(
+            async {
+                write.write_all(data).await.unwrap();
+                write.shutdown().await
+            },
+            async {
+                let mut small = [0; 1000];
+                loop {
+                    match read.read(&mut small).await.unwrap() {
+                        0 => return,
+                        n => got.extend_from_slice(&small[..n]),
+                    }
+                    if got.len() % 7 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        );
+        sent.unwrap();
+        got
+    }
+
     #[tokio::test]
     async fn bulk_both_ways_with_slow_readers_arrives_whole() {
         let mut t = tie().await;
-        let data: Vec<u8> = (0..8usize << 20).map(|i| (i / 7 % 251) as u8).collect();
-        async fn both(stream: &mut TcpStream, data: &[u8]) -> Vec<u8> {
-            let (mut read, mut write) = stream.split();
-            let mut got = Vec::new();
-            let (sent, received) = tokio::join!(
-                async {
-                    write.write_all(data).await.unwrap();
-                    write.shutdown().await
-                },
-                async {
-                    let mut small = [0; 1000];
-                    loop {
-                        match read.read(&mut small).await.unwrap() {
-                            0 => return,
-                            n => got.extend_from_slice(&small[..n]),
-                        }
-                        if got.len() % 7 == 0 {
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                }
-            );
-            let () = received;
-            sent.unwrap();
-            got
-        }
+        let data: Vec<u8> = (0..=250).flat_map(|byte| [byte; 7]).cycle().take(8 << 20).collect();
         let (a, b) = tokio::join!(both(&mut t.client, &data), both(&mut t.server, &data));
         assert!(a == data && b == data);
         assert_eq!(t.relay.await.unwrap(), Reason::Ok);

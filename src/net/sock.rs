@@ -20,12 +20,12 @@ pub struct BindError {
 
 impl BindError {
     fn new(addr: SocketAddr, source: &io::Error) -> Self {
-        let hint = match source.kind() {
-            io::ErrorKind::AddrInUse => " (another socket has it; `ss -ltnp` shows whose)",
-            io::ErrorKind::PermissionDenied => " (ports below 1024 need the capability CAP_NET_BIND_SERVICE)",
-            io::ErrorKind::AddrNotAvailable => " (no interface of this machine has the address)",
-            _ => "",
-        };
+        let hints = [
+            (io::ErrorKind::AddrInUse, " (another socket has it; `ss -ltnp` shows whose)"),
+            (io::ErrorKind::PermissionDenied, " (ports below 1024 need the capability CAP_NET_BIND_SERVICE)"),
+            (io::ErrorKind::AddrNotAvailable, " (no interface of this machine has the address)"),
+        ];
+        let hint = hints.iter().find(|(kind, _)| *kind == source.kind()).map_or("", |(_, hint)| hint);
         Self { errno: source.raw_os_error().unwrap_or(0), message: format!("bind {addr}: {source}{hint}") }
     }
 }

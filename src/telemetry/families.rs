@@ -84,7 +84,8 @@ impl Metrics {
             registry.register(Box::new(family.clone()))?;
             Ok(family)
         };
-        let apply = Histogram::with_opts(hist("config_apply_seconds", "Time from a change's arrival until every worker uses it", &APPLY_SECONDS))?;
+        let apply =
+            Histogram::with_opts(hist("config_apply_seconds", "Time from a change's arrival until every worker uses it", &APPLY_SECONDS))?;
         registry.register(Box::new(apply.clone()))?;
         let store_up = IntGauge::with_opts(opts("store_up", "1 while the store answers"))?;
         registry.register(Box::new(store_up.clone()))?;
@@ -98,7 +99,12 @@ impl Metrics {
             connections_total: counters("connections_total", "Sessions accepted", &["route", "listener", "protocol"])?,
             connections_active: gauges("connections_active", "Sessions that run now", &["route", "listener", "protocol"])?,
             connections_closed_total: counters("connections_closed_total", "Sessions that ended, by reason", &["route", "reason"])?,
-            connection_duration_seconds: histograms("connection_duration_seconds", "Length of ended sessions", &SESSION_SECONDS, &["route"])?,
+            connection_duration_seconds: histograms(
+                "connection_duration_seconds",
+                "Length of ended sessions",
+                &SESSION_SECONDS,
+                &["route"],
+            )?,
             bytes_total: counters("bytes_total", "Bytes moved: in is client to upstream", &["route", "direction"])?,
             upstream_connect_seconds: histograms("upstream_connect_seconds", "Time of successful connects", &CONNECT_SECONDS, &["route"])?,
             upstream_connect_failures_total: counters(
@@ -115,7 +121,11 @@ impl Metrics {
             config_apply_seconds: apply,
             store_up,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
-            accept_pauses_total: counters("accept_pauses_total", "Pauses of accepting because the process ran out of a resource", &["resource"])?,
+            accept_pauses_total: counters(
+                "accept_pauses_total",
+                "Pauses of accepting because the process ran out of a resource",
+                &["resource"],
+            )?,
             log_dropped_total: counters("log_dropped_total", "Lines dropped because their sink was blocked", &["sink"])?,
             task_panics_total: counters("task_panics_total", "Panics of long-lived tasks, each restarted", &["task"])?,
             build_info,
