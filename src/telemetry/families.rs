@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -147,9 +148,37 @@ impl Metrics {
         series
     }
 
-    /// Called by the last holder of a route's series: takes the place back unless somebody has already filled it again.
-    pub(super) fn retire(&self, route: &Option<Id>) -> bool {
-        self.routes.remove_if(route, |_, series| series.strong_count() == 0).is_some()
+    /// Called by the last holder of a route's series. Takes the place back and runs `unbind` before anybody can fill it again;
+    /// if somebody already has, answers with who.
+    pub(super) fn retire(&self, route: Option<&Id>, unbind: impl FnOnce()) -> Option<Arc<RouteSeries>> {
+        match self.routes.entry(route.cloned()) {
+            Entry::Vacant(_) => None,
+            Entry::Occupied(place) => {
+                let successor = place.get().upgrade();
+                if successor.is_none() {
+                    unbind();
+                    place.remove();
+                }
+                successor
+            }
+        }
+    }
+
+    /// Sets `listeners{state}`: the number of ports for each state.
+    #[expect(clippy::disallowed_methods, reason = "set as a whole when somebody looks, not on the data path")]
+    pub fn set_listeners<'a>(&self, counts: impl IntoIterator<Item = (&'a str, usize)>) {
+        for (state, count) in counts {
+            self.listeners.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets `upstream_nodes{upstream,state}`: the number of nodes for each upstream and state. What is not given is taken out.
+    #[expect(clippy::disallowed_methods, reason = "set as a whole when somebody looks, not on the data path")]
+    pub fn set_upstream_nodes<'a>(&self, counts: impl IntoIterator<Item = (&'a str, &'a str, usize)>) {
+        self.upstream_nodes.reset();
+        for (upstream, state, count) in counts {
+            self.upstream_nodes.with_label_values(&[upstream, state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Everything in the Prometheus text format, version 0.0.4.
