@@ -1,0 +1,76 @@
+# Every target sets up what it needs: on a Debian 12 machine with a Rust toolchain, `make run` or `make test` is the first command.
+# Set-up runs as root (apt); where everything is there already, it does nothing and any user will do.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: run build test lint fmt bench doc faults clean setup-build setup-lint setup-test setup-bench
+
+CARGO ?= cargo
+CONFIG ?= conf/config.yaml
+DENY_VERSION := 0.20.2
+# more rounds of the fault tests than `make test` runs
+FAULT_ROUNDS ?= 50
+
+# $(call need,<command> <package> ...): installs the packages whose command is absent, in one go
+define need
+	@set -- $(1); missing=(); \
+	while [ $$# -ge 2 ]; do command -v "$$1" >/dev/null || missing+=("$$2"); shift 2; done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  echo "installing: $${missing[*]}"; \
+	  apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi
+endef
+
+run: setup-build
+	$(CARGO) build --release --locked
+	exec target/release/sluice run --config $(CONFIG)
+
+build: setup-build
+	$(CARGO) build --release --locked
+
+test: lint setup-test
+	$(CARGO) test --locked
+
+lint: setup-build setup-lint
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) test --locked --test t layers
+	$(CARGO) deny --locked check bans licenses sources
+
+fmt:
+	$(CARGO) fmt
+
+doc: setup-build
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+bench: setup-build setup-bench
+	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --manifest-path bench/load/Cargo.toml --target-dir bench/target
+	bench/run.py --gateway target/release/sluice
+
+faults: setup-build setup-test
+	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t durability -- --nocapture
+
+clean:
+	$(CARGO) clean
+	rm -rf bench/target bench/results
+
+setup-build:
+	$(call need,cc gcc)
+	@[ -e /usr/include/stdlib.h ] || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libc6-dev >/dev/null; }
+
+setup-lint:
+	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny --version $(DENY_VERSION)
+
+# the real servers and clients of the end-to-end tests; none of them is started by the system
+setup-test:
+	$(call need,mariadbd mariadb-server mariadb mariadb-client redis-server redis-server redis-cli redis-tools curl curl \
+	  ip iproute2 unshare util-linux setpriv util-linux prlimit util-linux mount mount)
+
+setup-bench:
+	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 unshare util-linux)
+	@[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || \
+	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libnginx-mod-stream >/dev/null; }
