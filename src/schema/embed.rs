@@ -78,9 +78,9 @@ impl Documents {
         let Some(first) = segments.next() else { return document.get(name) };
         let mut at = document.get(&first)?;
         for segment in segments {
-            at = match at {
-                Value::Array(items) => items.get(segment.parse::<usize>().ok()?)?,
-                other => other.get(&segment)?,
+            at = match at.as_array() {
+                Some(items) => items.get(segment.parse::<usize>().ok()?)?,
+                None => at.get(&segment)?,
             };
         }
         at.get(name)

@@ -197,6 +197,8 @@ mod tests {
         assert_eq!(found[1].path, "/nodes/127.0.0.1:8080");
         assert_eq!(found[1].message, "expected -100 to be at least 0");
         assert_eq!(schemas().check(Kind::Upstream, &json!({"nodes": 1})).len(), 1);
+        let found = schemas().check(Kind::Upstream, &json!({"nodes": [{"host": "a", "weight": 1, "prot": 1}]}));
+        assert_eq!(found[1].message, "additional properties forbidden, found prot (did you mean port?)");
     }
 
     #[test]

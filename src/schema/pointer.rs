@@ -26,11 +26,11 @@ pub fn compare(a: &str, b: &str) -> Ordering {
             (None, None) => return Ordering::Equal,
             (None, Some(_)) => Ordering::Less,
             (Some(_), None) => Ordering::Greater,
-            (Some(x), Some(y)) => match (number(x), number(y)) {
-                (Some(m), Some(n)) => m.cmp(&n).then_with(|| x.cmp(y)),
+            (Some(one), Some(other)) => match (number(one), number(other)) {
+                (Some(low), Some(high)) => low.cmp(&high).then_with(|| one.cmp(other)),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (None, None) => x.cmp(y),
+                (None, None) => one.cmp(other),
             },
         };
         if order != Ordering::Equal {

@@ -98,10 +98,7 @@ fn clip(text: &str) -> String {
 }
 
 fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => clip(text),
-        other => clip(&other.to_string()),
-    }
+    value.as_str().map_or_else(|| clip(&value.to_string()), clip)
 }
 
 fn says(error: &ValidationError<'_>) -> String {

@@ -56,9 +56,10 @@ fn addresses(fields: &Fields<'_>, found: &mut Found) -> Vec<SocketAddr> {
     let mut all = BTreeSet::new();
     let mut count = 0_usize;
     for (at, value) in fields.each("addr") {
-        let text = match value {
-            Value::String(text) => text.trim().to_owned(),
-            other => integer(other).map_or_else(|| other.to_string(), |n| n.to_string()),
+        let text = match (value.as_str(), integer(value)) {
+            (Some(text), _) => text.trim().to_owned(),
+            (None, Some(port)) => port.to_string(),
+            (None, None) => value.to_string(),
         };
         match parse_listen(&text) {
             Ok(some) => {
@@ -85,10 +86,8 @@ mod tests {
     use crate::model::Resource;
 
     fn listener(value: &Value) -> Listener {
-        match accepted(Kind::Listener, value) {
-            Resource::Listener(l) => (*l).clone(),
-            other => panic!("{other:?}"),
-        }
+        let Resource::Listener(l) = accepted(Kind::Listener, value) else { panic!("another kind") };
+        (*l).clone()
     }
 
     #[test]

@@ -80,10 +80,8 @@ mod tests {
     use crate::model::Resource;
 
     fn route(value: &Value) -> StreamRoute {
-        match accepted(Kind::StreamRoute, value) {
-            Resource::StreamRoute(r) => (*r).clone(),
-            other => panic!("{other:?}"),
-        }
+        let Resource::StreamRoute(r) = accepted(Kind::StreamRoute, value) else { panic!("another kind") };
+        (*r).clone()
     }
 
     #[test]

@@ -39,10 +39,8 @@ mod tests {
     use crate::model::Resource;
 
     fn upstream(value: &Value) -> Upstream {
-        match accepted(Kind::Upstream, value) {
-            Resource::Upstream(u) => (*u).clone(),
-            other => panic!("{other:?}"),
-        }
+        let Resource::Upstream(u) = accepted(Kind::Upstream, value) else { panic!("another kind") };
+        (*u).clone()
     }
 
     #[test]
