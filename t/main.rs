@@ -1,18 +1,5 @@
 //! The integration tests: one binary, one module per area.
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::as_conversions,
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    clippy::panic,
-    clippy::too_many_lines,
-    clippy::unwrap_used,
-    reason = "a test says what it needs, and a panic is how it fails"
-)]
-
 mod layers;
+mod schema;
+mod support;

@@ -3,6 +3,7 @@
 pub mod access;
 mod families;
 pub mod log;
+mod ports;
 mod series;
 pub mod stamp;
 
