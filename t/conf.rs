@@ -208,6 +208,13 @@ fn every_wrong_entry_is_refused_with_the_text_that_apisix_prints() {
 }
 
 #[test]
+fn an_alias_stands_for_what_it_names() {
+    let conf = read("gateway:\n  workers: &n 4\n  stream_proxy: {tcp: [&p 9100, {addr: 9101}], udp: [*p]}\n").unwrap();
+    assert_eq!((conf.workers, listeners(&conf).len()), (Some(4), 3));
+    assert_eq!(listeners(&conf)[2], r#"conf-udp-0 {"protocol":"udp","addr":["9100"]}"#);
+}
+
+#[test]
 fn a_port_number_may_serve_tcp_and_udp_at_once() {
     let conf = read("gateway: {stream_proxy: {tcp: [9100], udp: [9100, \"9300-9305\"]}}").unwrap();
     assert_eq!(conf.listeners.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), ["conf-tcp-0", "conf-udp-0", "conf-udp-1"]);
@@ -330,6 +337,10 @@ fn no_error_shows_a_secret() {
         "deployment:\n  admin:\n    admin_key:\n      - name: a\n        kye: hunter2\n        role: admin\n",
         "deployment: {admin: {admin_key: [{name: a, key: hunter2, role: amdin}]}}",
         "deployment: {admin: {admin_key: [{name: a, key: hunter2, role: admin}, {name: b, key: hunter2, role: viewer}]}}",
+        "deployment:\n  admin:\n    admin_key:\n      - hunter2\n",
+        "deployment:\n  admin:\n    admin_key:\n      - [hunter2]\n",
+        "deployment:\n  admin:\n    admin_key:\n      hunter2\n",
+        "deployment:\n  admin:\n    admin_key:\n      - name: a\n        role: admin\n        key:\n          hunter2: x\n",
         "deployment:\n  etcd:\n    passwd: hunter2\n",
         "deployment:\n  etcd:\n    password: \"hunter2\n",
         "gateway:\n  data_encryption:\n    keyring: [hunter2\n",
