@@ -136,7 +136,7 @@ gateway:
 deployment:
   config_provider: embedded
   embedded:
-    path: /var/tmp/bench/store.redb
+    path: /srv/bench/store.redb
   admin:
     admin_listen:
       ip: 127.0.0.1
@@ -154,7 +154,7 @@ telemetry:
     )
     .unwrap();
     assert_eq!((conf.workers, conf.access_log.enabled), (Some(2), false));
-    assert_eq!(conf.provider, Provider::Embedded { path: "/var/tmp/bench/store.redb".into() });
+    assert_eq!(conf.provider, Provider::Embedded { path: "/srv/bench/store.redb".into() });
     assert_eq!(conf.admin.unwrap().keys[0].key.as_ref().map(|k| k.reveal().as_str()), Some("bench-admin-key"));
 }
 
@@ -322,6 +322,7 @@ fn every_fault_names_its_line() {
             "conf/config.yaml:4: `deployment.admin.allow_admin[0]`: not an IP",
         ),
         ("gateway:\n  a: [1\n", "conf/config.yaml:"),
+        ("gateway: {}\n---\na: 1\n", "conf/config.yaml:3: a second YAML document begins"),
     ] {
         let error = read(text).unwrap_err();
         assert!(error.starts_with(says), "{text}\n{error}");
