@@ -1,5 +1,4 @@
 //! The integration tests: one binary, one module per area.
 
-mod layers;
-mod schema;
-mod support;
+mod cli;
+mod conf;
