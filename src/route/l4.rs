@@ -146,9 +146,8 @@ fn part(block: Option<Block>, ip: IpAddr) -> Option<u128> {
 /// Every place of a route: the shape of its group and the bits within.
 fn places(route: &StreamRoute) -> impl Iterator<Item = (Shape, Bits)> + '_ {
     let port = route.server_port.is_some();
-    sides(&route.server_addr).flat_map(move |(server, high)| {
-        sides(&route.remote_addr).map(move |(remote, low)| (Shape { port, server, remote }, (high, low)))
-    })
+    sides(&route.server_addr)
+        .flat_map(move |(server, high)| sides(&route.remote_addr).map(move |(remote, low)| (Shape { port, server, remote }, (high, low))))
 }
 
 /// The blocks of a list; one that takes every address where the list is empty.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Objects, Registries};
 use crate::base::addr::{Protocol, parse_listen};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{Host, Listener, Node, Origin, Resource, StreamRoute, Stored, Upstream, UpstreamRef};
+use crate::model::{Host, Listener, Node, Origin, Resource, Stored, StreamRoute, Upstream, UpstreamRef};
 use crate::telemetry::Metrics;
 use crate::upstream;
 
