@@ -16,3 +16,5 @@
 )]
 
 mod layers;
+mod seed_mysql;
+mod support;
