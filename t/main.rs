@@ -15,6 +15,11 @@
     reason = "a test says what it needs, and a panic is how it fails"
 )]
 
+mod cases_a;
+mod cases_k;
+mod cases_l;
+mod cases_p;
+mod cases_q;
 mod layers;
 mod seed_mysql;
 mod support;
