@@ -42,7 +42,7 @@ fn routes_match_by_client_address_and_go_when_they_are_deleted() {
     let f = Fixture::new();
     assert!(closed(ports::local(f.port)), "A00: no route");
     f.route("A01", "1", &json!({"remote_addr": "127.0.0.1", "upstream": upstream(&[&f.node(1)])}), true);
-    assert_eq!(f.gateway.closed_for("1", "ok"), f.hello.connections(), "A01");
+    soon("A01: each session counted", || f.gateway.closed_for("1", "ok") == f.hello.connections());
     f.gateway.admin().must_delete("stream_routes", "1");
     f.expect("A03", false);
     assert_eq!(f.gateway.admin().get("/stream_routes/1").status, 404, "A03");
@@ -170,6 +170,18 @@ fn a_refusing_node_gives_way_to_the_next_in_the_same_session() {
     none["retries"] = json!(0);
     f.route("G07: no retries", "1", &json!({"upstream": none}), false);
     soon("G07: counted", || closed(ports::local(f.port)) && f.gateway.closed_for("1", "upstream_refused") >= 1);
+}
+
+#[test]
+fn nodes_may_be_names() {
+    crate::support::namespace::network("cases_a::nodes_may_be_names", || {
+        let f = Fixture::new();
+        let named = |host: &str| json!({"upstream": upstream(&[&format!("{host}:{}", f.hello.addr.port())])});
+        f.route("F01", "1", &named("localhost"), true);
+        f.route("F03", "1", &named("no-such-host.invalid"), false);
+        soon("F03: counted", || closed(ports::local(f.port)) && f.gateway.closed_for("1", "dns_failed") >= 1);
+        f.route("F01 again", "1", &named("localhost"), true);
+    });
 }
 
 #[test]

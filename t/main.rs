@@ -20,6 +20,8 @@ mod cases_k;
 mod cases_l;
 mod cases_p;
 mod cases_q;
+mod edits;
 mod layers;
 mod seed_mysql;
 mod support;
+mod tcp_relay;

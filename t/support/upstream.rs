@@ -138,6 +138,15 @@ pub fn answers_after_fin(bytes: usize) -> Server {
     })
 }
 
+/// Says `bye` and FIN at once, then reads on to the client's FIN.
+pub fn says_bye_and_listens() -> Server {
+    Server::start(any(ports::free()), |mut stream, seen| {
+        if stream.write_all(b"bye").is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+            drain(&mut stream, seen, |_| true);
+        }
+    })
+}
+
 /// Bytes in which every position can be told from its neighbours.
 pub fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|n| u8::try_from((n ^ (n >> 8) ^ (n >> 16)) & 0xff).unwrap()).collect()
