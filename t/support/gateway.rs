@@ -103,6 +103,11 @@ impl Gateway {
         self.wait_ready();
     }
 
+    /// From the next start on, the program runs without the command that it was started behind.
+    pub fn unwrap_command(&mut self) {
+        self.wrapper.clear();
+    }
+
     pub fn admin_addr(&self) -> SocketAddr {
         ports::local(self.conf.admin_port)
     }
