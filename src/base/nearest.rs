@@ -3,12 +3,7 @@
 /// The nearest of the known words, if one is near enough to be worth saying.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (wrong.chars().count() / 3).max(1);
-    known
-        .into_iter()
-        .map(|k| (strsim::damerau_levenshtein(wrong, k), k))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, k)| k)
+    known.into_iter().map(|k| (strsim::damerau_levenshtein(wrong, k), k)).filter(|(distance, _)| *distance <= allowed).min().map(|(_, k)| k)
 }
 
 #[cfg(test)]

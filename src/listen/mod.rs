@@ -1,1 +1,14 @@
-//! (room under construction)
+//! Ports and the connections that come in through them: the set of listeners, accepting, the stages of a connection. Knows
+//! nothing of the store or of Admin.
+
+mod accept;
+mod budget;
+mod conn;
+mod gate;
+mod guard;
+mod set;
+mod worker;
+
+pub use budget::Budget;
+pub use set::{ListenSet, SetParts};
+pub use worker::{Context, Worker, WorkerHandle, worker};

@@ -1,1 +1,4 @@
-//! (room under construction)
+//! A session from its route to its end. Knows nothing of the store or of Admin.
+
+pub mod idle;
+pub mod tcp;

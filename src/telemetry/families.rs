@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -84,7 +85,8 @@ impl Metrics {
             registry.register(Box::new(family.clone()))?;
             Ok(family)
         };
-        let apply = Histogram::with_opts(hist("config_apply_seconds", "Time from a change's arrival until every worker uses it", &APPLY_SECONDS))?;
+        let apply =
+            Histogram::with_opts(hist("config_apply_seconds", "Time from a change's arrival until every worker uses it", &APPLY_SECONDS))?;
         registry.register(Box::new(apply.clone()))?;
         let store_up = IntGauge::with_opts(opts("store_up", "1 while the store answers"))?;
         registry.register(Box::new(store_up.clone()))?;
@@ -98,7 +100,12 @@ impl Metrics {
             connections_total: counters("connections_total", "Sessions accepted", &["route", "listener", "protocol"])?,
             connections_active: gauges("connections_active", "Sessions that run now", &["route", "listener", "protocol"])?,
             connections_closed_total: counters("connections_closed_total", "Sessions that ended, by reason", &["route", "reason"])?,
-            connection_duration_seconds: histograms("connection_duration_seconds", "Length of ended sessions", &SESSION_SECONDS, &["route"])?,
+            connection_duration_seconds: histograms(
+                "connection_duration_seconds",
+                "Length of ended sessions",
+                &SESSION_SECONDS,
+                &["route"],
+            )?,
             bytes_total: counters("bytes_total", "Bytes moved: in is client to upstream", &["route", "direction"])?,
             upstream_connect_seconds: histograms("upstream_connect_seconds", "Time of successful connects", &CONNECT_SECONDS, &["route"])?,
             upstream_connect_failures_total: counters(
@@ -115,7 +122,11 @@ impl Metrics {
             config_apply_seconds: apply,
             store_up,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
-            accept_pauses_total: counters("accept_pauses_total", "Pauses of accepting because the process ran out of a resource", &["resource"])?,
+            accept_pauses_total: counters(
+                "accept_pauses_total",
+                "Pauses of accepting because the process ran out of a resource",
+                &["resource"],
+            )?,
             log_dropped_total: counters("log_dropped_total", "Lines dropped because their sink was blocked", &["sink"])?,
             task_panics_total: counters("task_panics_total", "Panics of long-lived tasks, each restarted", &["task"])?,
             build_info,
@@ -137,9 +148,37 @@ impl Metrics {
         series
     }
 
-    /// Called by the last holder of a route's series: takes the place back unless somebody has already filled it again.
-    pub(super) fn retire(&self, route: &Option<Id>) -> bool {
-        self.routes.remove_if(route, |_, series| series.strong_count() == 0).is_some()
+    /// Called by the last holder of a route's series. Takes the place back and runs `unbind` before anybody can fill it again;
+    /// if somebody already has, answers with who.
+    pub(super) fn retire(&self, route: Option<&Id>, unbind: impl FnOnce()) -> Option<Arc<RouteSeries>> {
+        match self.routes.entry(route.cloned()) {
+            Entry::Vacant(_) => None,
+            Entry::Occupied(place) => {
+                let successor = place.get().upgrade();
+                if successor.is_none() {
+                    unbind();
+                    place.remove();
+                }
+                successor
+            }
+        }
+    }
+
+    /// Sets `listeners{state}`: the number of ports for each state.
+    #[expect(clippy::disallowed_methods, reason = "set as a whole when somebody looks, not on the data path")]
+    pub fn set_listeners<'a>(&self, counts: impl IntoIterator<Item = (&'a str, usize)>) {
+        for (state, count) in counts {
+            self.listeners.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets `upstream_nodes{upstream,state}`: the number of nodes for each upstream and state. What is not given is taken out.
+    #[expect(clippy::disallowed_methods, reason = "set as a whole when somebody looks, not on the data path")]
+    pub fn set_upstream_nodes<'a>(&self, counts: impl IntoIterator<Item = (&'a str, &'a str, usize)>) {
+        self.upstream_nodes.reset();
+        for (upstream, state, count) in counts {
+            self.upstream_nodes.with_label_values(&[upstream, state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Everything in the Prometheus text format, version 0.0.4.

@@ -1,7 +1,12 @@
 //! What the process tells about itself: metrics, logs, one record per session. Hands out handles; knows no routes.
 
+pub mod access;
 mod families;
+pub mod log;
 mod series;
+pub mod stamp;
 
+pub use access::{AccessConf, AccessFormat, AccessLog, Record};
 pub use families::Metrics;
+pub use log::{LogError, LogFormat, LogLevel};
 pub use series::{ListenerSeries, RouteSeries};

@@ -1,4 +1,5 @@
-//! Handles bound once per route and per listener of a route, so that the data path only adds to numbers.
+//! Handles bound once per route, per listener of a route and per failure of a node, so that the data path only adds to numbers.
+//! What is bound here is also taken back here, with the last holder. Families and the registry are in `families`.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub struct RouteSeries {
     metrics: Metrics,
     route: Option<Id>,
     listeners: DashMap<(Id, Protocol), Arc<ListenerSeries>>,
+    failures: DashMap<(String, Reason), IntCounter>,
     closed: [OnceLock<IntCounter>; Reason::ALL.len()],
     bytes_in: IntCounter,
     bytes_out: IntCounter,
@@ -43,6 +45,7 @@ impl RouteSeries {
             connect: metrics.upstream_connect_seconds.with_label_values(&[label]),
             closed: std::array::from_fn(|_| OnceLock::new()),
             listeners: DashMap::new(),
+            failures: DashMap::new(),
             metrics,
             route,
         }
@@ -92,7 +95,45 @@ impl RouteSeries {
 
     /// A connect to a node failed.
     pub fn connect_failed(&self, node: &str, reason: Reason) {
-        self.metrics.upstream_connect_failures_total.with_label_values(&[self.label(), node, reason.as_str()]).inc();
+        let bound = || self.metrics.upstream_connect_failures_total.with_label_values(&[self.label(), node, reason.as_str()]);
+        self.failures.entry((node.to_owned(), reason)).or_insert_with(bound).inc();
+    }
+}
+
+impl RouteSeries {
+    /// Takes over what an earlier holder of the same route had bound, so that it leaves the output with this one.
+    fn inherit(&self, earlier: &Self) {
+        for place in &earlier.listeners {
+            self.listeners.entry(place.key().clone()).or_insert_with(|| place.value().clone());
+        }
+        for place in &earlier.failures {
+            self.failures.entry(place.key().clone()).or_insert_with(|| place.value().clone());
+        }
+    }
+
+    /// Takes every series of the route out of the output.
+    fn unbind(&self) {
+        let label = self.label();
+        let metrics = &self.metrics;
+        // an error here only says that the series was never bound
+        for direction in ["in", "out"] {
+            let _ = metrics.bytes_total.remove_label_values(&[label, direction]);
+        }
+        for reason in Reason::ALL {
+            let _ = metrics.connections_closed_total.remove_label_values(&[label, reason.as_str()]);
+        }
+        let _ = metrics.connection_duration_seconds.remove_label_values(&[label]);
+        let _ = metrics.upstream_connect_seconds.remove_label_values(&[label]);
+        for place in &self.listeners {
+            let (listener, protocol) = place.key();
+            let labels = [label, listener.as_str(), protocol.as_str()];
+            let _ = metrics.connections_total.remove_label_values(&labels);
+            let _ = metrics.connections_active.remove_label_values(&labels);
+        }
+        for place in &self.failures {
+            let (node, reason) = place.key();
+            let _ = metrics.upstream_connect_failures_total.remove_label_values(&[label, node, reason.as_str()]);
+        }
     }
 }
 
@@ -111,25 +152,8 @@ impl ListenerSeries {
 
 impl Drop for RouteSeries {
     fn drop(&mut self) {
-        if !self.metrics.retire(&self.route) {
-            return;
-        }
-        let label = self.label().to_owned();
-        let metrics = &self.metrics;
-        // an error here only says that the series was never bound
-        for direction in ["in", "out"] {
-            let _ = metrics.bytes_total.remove_label_values(&[&label, direction]);
-        }
-        for reason in Reason::ALL {
-            let _ = metrics.connections_closed_total.remove_label_values(&[&label, reason.as_str()]);
-        }
-        let _ = metrics.connection_duration_seconds.remove_label_values(&[&label]);
-        let _ = metrics.upstream_connect_seconds.remove_label_values(&[&label]);
-        for place in &self.listeners {
-            let (listener, protocol) = place.key();
-            let labels = [label.as_str(), listener.as_str(), protocol.as_str()];
-            let _ = metrics.connections_total.remove_label_values(&labels);
-            let _ = metrics.connections_active.remove_label_values(&labels);
+        if let Some(successor) = self.metrics.retire(self.route.as_ref(), || self.unbind()) {
+            successor.inherit(self);
         }
     }
 }
@@ -156,5 +180,33 @@ mod tests {
         drop(b);
         assert!(!text(&metrics).contains(r#"route="r1""#));
         metrics.route(Some(&id)).moved(Direction::In, 1);
+    }
+    #[test]
+    fn failures_of_nodes_leave_with_their_route() {
+        let metrics = Metrics::new().unwrap();
+        let id = Id::parse("r1").unwrap();
+        let series = metrics.route(Some(&id));
+        series.connect_failed("127.0.0.1:1", Reason::UpstreamRefused);
+        series.connect_failed("127.0.0.1:1", Reason::UpstreamRefused);
+        series.connect_failed("127.0.0.1:1", Reason::UpstreamTimeout);
+        let told = r#"sluice_upstream_connect_failures_total{node="127.0.0.1:1",reason="upstream_refused",route="r1"} 2"#;
+        assert!(text(&metrics).contains(told));
+        drop(series);
+        assert!(!text(&metrics).contains("upstream_connect_failures_total{"));
+    }
+
+    #[test]
+    fn what_an_earlier_holder_bound_leaves_with_its_successor() {
+        let metrics = Metrics::new().unwrap();
+        let id = Id::parse("r1").unwrap();
+        // both were bound at once: the second filled the place while the first was on its way out
+        let earlier = RouteSeries::bind(metrics.clone(), Some(id.clone()));
+        earlier.connect_failed("127.0.0.1:1", Reason::UpstreamRefused);
+        earlier.listener(&Id::parse("l").unwrap(), Protocol::Tcp).opened();
+        let successor = metrics.route(Some(&id));
+        drop(earlier);
+        assert!(text(&metrics).contains("upstream_connect_failures_total{"));
+        drop(successor);
+        assert!(!text(&metrics).contains(r#"route="r1""#));
     }
 }

@@ -1,31 +1,15 @@
-//! From an upstream's description to a connection: nodes, choice among them, names resolved, dialling.
+//! From an upstream's description to a connection: nodes, choice among them, names resolved off the data path, dialling.
+//! Knows no routes, no listeners.
 
-use std::sync::Arc;
+mod balance;
+mod connect;
+mod node;
+mod registry;
+mod resolve;
+mod target;
 
-use crate::model::Upstream;
-
-/// The live state of all upstreams, found by name while a snapshot is built; survives snapshots.
-#[derive(Clone, Debug, Default)]
-pub struct Registry;
-
-/// A compiled upstream.
-#[derive(Debug)]
-pub struct Target {
-    spec: Arc<Upstream>,
-}
-
-impl Registry {
-    /// The compiled form of an upstream. `name` is its identity: its id, or `stream_routes/<id>` for one written into a route;
-    /// nodes that an earlier form of the same name had keep their state.
-    pub fn target(&self, name: &str, spec: &Arc<Upstream>) -> Arc<Target> {
-        let _ = name;
-        Arc::new(Target { spec: spec.clone() })
-    }
-}
-
-impl Target {
-    /// What it was compiled from.
-    pub fn spec(&self) -> &Arc<Upstream> {
-        &self.spec
-    }
-}
+pub use connect::{Connected, DialError, Dialer};
+pub use node::Node;
+pub use registry::Registry;
+pub use resolve::Resolver;
+pub use target::Target;

@@ -1,0 +1,477 @@
+//! One line per ended session: what it says, and the thread that writes it. Never blocks whoever ends a session: a sink that
+//! does not keep up loses lines, and they are counted.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, SystemTime};
+
+use prometheus::IntCounter;
+
+use super::families::Metrics;
+use super::stamp::rfc3339;
+use crate::base::addr::Protocol;
+use crate::base::id::Id;
+use crate::base::reason::Reason;
+
+/// Records that may wait for the writer.
+const QUEUE: usize = 8192;
+/// Bytes gathered before a write, while more records wait.
+const GATHER: usize = 64 * 1024;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object; what does not apply is `null`.
+    #[default]
+    Json,
+    /// `key=value` pairs; what does not apply is empty.
+    Logfmt,
+}
+
+/// What is written where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessConf {
+    /// How a line looks.
+    pub format: AccessFormat,
+    /// The file, appended to; standard output when absent.
+    pub path: Option<PathBuf>,
+    /// The share of sessions that are written, 0 to 1.
+    pub sample: f64,
+    /// The name of this process in each line.
+    pub instance: Arc<str>,
+}
+
+/// What is told of an ended session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When it ended, by the wall clock.
+    pub ts: SystemTime,
+    /// Its number in this process.
+    pub session_id: u64,
+    /// The route that it matched.
+    pub route: Option<Id>,
+    /// The listener that accepted it.
+    pub listener: Id,
+    /// What it spoke.
+    pub proto: Protocol,
+    /// The client.
+    pub client: SocketAddr,
+    /// The address that the client connected to.
+    pub local_addr: SocketAddr,
+    /// The upstream: its id, or `stream_routes/<id>` for one written into a route.
+    pub upstream: Option<Arc<str>>,
+    /// The node that it was connected to, or the last that was tried.
+    pub endpoint: Option<Arc<str>>,
+    /// Connects that were tried after the first.
+    pub retries: u32,
+    /// How long the connect that succeeded took.
+    pub connect: Option<Duration>,
+    /// How long the session lasted, from its acceptance.
+    pub duration: Duration,
+    /// Bytes from the client to the upstream.
+    pub rx_bytes: u64,
+    /// Bytes from the upstream to the client.
+    pub tx_bytes: u64,
+    /// Why it ended; the side follows from it.
+    pub reason: Reason,
+    /// The revision of the configuration that it was routed by.
+    pub config_revision: u64,
+}
+
+/// The access log. Cheap to clone; all clones are one log. The writer ends with the last of them.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLog(Option<Arc<Open>>);
+
+#[derive(Debug)]
+struct Open {
+    queue: SyncSender<Message>,
+    dropped: IntCounter,
+    sample: f64,
+    asked: AtomicU64,
+}
+
+enum Message {
+    Line(Box<Record>),
+    Flush(SyncSender<()>),
+}
+
+impl AccessLog {
+    /// A log that wants nothing.
+    pub fn disabled() -> Self {
+        Self(None)
+    }
+
+    /// Opens the sink and starts the writer's thread.
+    pub fn start(conf: &AccessConf, metrics: &Metrics) -> io::Result<Self> {
+        let sink: Box<dyn Write + Send> = match &conf.path {
+            Some(path) => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
+            None => Box::new(io::stdout()),
+        };
+        Self::to(sink, conf, metrics, QUEUE)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "bound once, here")]
+    fn to(sink: Box<dyn Write + Send>, conf: &AccessConf, metrics: &Metrics, places: usize) -> io::Result<Self> {
+        let dropped = metrics.log_dropped_total.with_label_values(&["access"]);
+        let (queue, records) = sync_channel(places);
+        let writer = Writer {
+            sink,
+            format: conf.format,
+            instance: conf.instance.clone(),
+            dropped: dropped.clone(),
+            buffer: Vec::with_capacity(GATHER),
+            lines: 0,
+            failing: false,
+        };
+        std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run(&records))?;
+        Ok(Self(Some(Arc::new(Open { queue, dropped, sample: conf.sample, asked: AtomicU64::new(0) }))))
+    }
+
+    /// Whether a record of this session would be written. Ask once a session: the answer is a matter of the sample.
+    pub fn wants(&self) -> bool {
+        self.0.as_ref().is_some_and(|open| open.sampled())
+    }
+
+    /// Hands a record to the writer. Never blocks; a record that finds the queue full is dropped and counted.
+    pub fn submit(&self, record: Record) {
+        if let Some(open) = &self.0
+            && open.queue.try_send(Message::Line(Box::new(record))).is_err()
+        {
+            open.dropped.inc();
+        }
+    }
+
+    /// Waits until everything submitted so far is written, at most this long; false if it took longer. Blocks the thread: it is
+    /// for the end of the process.
+    pub fn flush(&self, within: Duration) -> bool {
+        let Some(open) = &self.0 else { return true };
+        let (done, told) = sync_channel(1);
+        let deadline = tokio::time::Instant::now() + within;
+        let mut message = Message::Flush(done);
+        while let Err(std::sync::mpsc::TrySendError::Full(back)) = open.queue.try_send(message) {
+            if tokio::time::Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+            message = back;
+        }
+        told.recv_timeout(deadline.saturating_duration_since(tokio::time::Instant::now())).is_ok()
+    }
+}
+
+impl Open {
+    fn sampled(&self) -> bool {
+        if self.sample >= 1.0 {
+            return true;
+        }
+        // multiples of the golden ratio, modulo one, fill the unit evenly: the share is right over any run of sessions
+        let turn = self.asked.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        f64::from(u32::try_from(turn >> 32).unwrap_or(u32::MAX)) < self.sample * f64::from(u32::MAX)
+    }
+}
+
+/// The writer's side: formats, gathers while more is waiting, writes.
+struct Writer {
+    sink: Box<dyn Write + Send>,
+    format: AccessFormat,
+    instance: Arc<str>,
+    dropped: IntCounter,
+    buffer: Vec<u8>,
+    lines: u64,
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self, records: &Receiver<Message>) {
+        while let Ok(first) = records.recv() {
+            self.take(first);
+            while let Ok(next) = records.try_recv() {
+                self.take(next);
+            }
+            self.write();
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Line(record) => {
+                match self.format {
+                    AccessFormat::Json => json(&mut self.buffer, &record, &self.instance),
+                    AccessFormat::Logfmt => logfmt(&mut self.buffer, &record, &self.instance),
+                }
+                self.lines += 1;
+                if self.buffer.len() >= GATHER {
+                    self.write();
+                }
+            }
+            Message::Flush(done) => {
+                self.write();
+                // nobody waits any more: nothing to tell
+                let _ = done.try_send(());
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        match self.sink.write_all(&self.buffer).and_then(|()| self.sink.flush()) {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                tracing::info!("access log is written again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.dropped.inc_by(self.lines);
+                if !self.failing {
+                    self.failing = true;
+                    tracing::error!(%error, "access log cannot be written");
+                }
+            }
+        }
+        self.buffer.clear();
+        self.lines = 0;
+    }
+}
+
+/// A field's value.
+enum Field<'a> {
+    None,
+    Number(u64),
+    Millis(Duration),
+    Text(std::borrow::Cow<'a, str>),
+}
+
+impl<'a> From<&'a str> for Field<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Field<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        text.map_or(Self::None, Self::from)
+    }
+}
+
+/// Every field of a line, in its order: the one list for all formats.
+fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a>); 19] {
+    [
+        ("ts", Field::Text(rfc3339(record.ts).into())),
+        ("session_id", Field::Number(record.session_id)),
+        ("instance", instance.into()),
+        ("route", record.route.as_ref().map(Id::as_str).into()),
+        ("listener", record.listener.as_str().into()),
+        ("proto", record.proto.as_str().into()),
+        ("client_ip", Field::Text(record.client.ip().to_string().into())),
+        ("client_port", Field::Number(record.client.port().into())),
+        ("local_addr", Field::Text(record.local_addr.to_string().into())),
+        ("upstream", record.upstream.as_deref().into()),
+        ("endpoint", record.endpoint.as_deref().into()),
+        ("retries", Field::Number(record.retries.into())),
+        ("connect_ms", record.connect.map_or(Field::None, Field::Millis)),
+        ("duration_ms", Field::Millis(record.duration)),
+        ("rx_bytes", Field::Number(record.rx_bytes)),
+        ("tx_bytes", Field::Number(record.tx_bytes)),
+        ("reason", record.reason.as_str().into()),
+        ("side", record.reason.side().as_str().into()),
+        ("config_revision", Field::Number(record.config_revision)),
+    ]
+}
+
+/// Milliseconds with three decimals: a connect on one machine takes less than one.
+fn millis(time: Duration) -> String {
+    format!("{}.{:03}", time.as_millis(), time.subsec_micros() % 1000)
+}
+
+fn json(out: &mut Vec<u8>, record: &Record, instance: &str) {
+    let mut before = '{';
+    for (name, field) in fields(record, instance) {
+        // writing into a vector cannot fail
+        let _ = write!(out, "{before}\"{name}\":");
+        before = ',';
+        let _ = match field {
+            Field::None => out.write_all(b"null"),
+            Field::Number(n) => write!(out, "{n}"),
+            Field::Millis(time) => out.write_all(millis(time).as_bytes()),
+            Field::Text(text) => serde_json::to_writer(&mut *out, &text).map_err(io::Error::from),
+        };
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn logfmt(out: &mut Vec<u8>, record: &Record, instance: &str) {
+    let mut before = "";
+    for (name, field) in fields(record, instance) {
+        let _ = write!(out, "{before}{name}=");
+        before = " ";
+        let _ = match field {
+            Field::None => Ok(()),
+            Field::Number(n) => write!(out, "{n}"),
+            Field::Millis(time) => out.write_all(millis(time).as_bytes()),
+            Field::Text(text) if plain(&text) => out.write_all(text.as_bytes()),
+            Field::Text(text) => serde_json::to_writer(&mut *out, &text).map_err(io::Error::from),
+        };
+    }
+    out.push(b'\n');
+}
+
+/// Whether logfmt needs no quotes around it.
+fn plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'=' | b'\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    fn record(session_id: u64) -> Record {
+        Record {
+            ts: SystemTime::UNIX_EPOCH + Duration::from_millis(1_234_567_890_123),
+            session_id,
+            route: Some(Id::parse("r1").unwrap()),
+            listener: Id::parse("conf-tcp-0").unwrap(),
+            proto: Protocol::Tcp,
+            client: "[::1]:40000".parse().unwrap(),
+            local_addr: "127.0.0.1:9100".parse().unwrap(),
+            upstream: Some("u1".into()),
+            endpoint: Some("127.0.0.1:1995".into()),
+            retries: 1,
+            connect: Some(Duration::from_micros(1250)),
+            duration: Duration::from_millis(30),
+            rx_bytes: 3,
+            tx_bytes: 12,
+            reason: Reason::UpstreamReset,
+            config_revision: 17,
+        }
+    }
+
+    fn conf(format: AccessFormat, sample: f64) -> AccessConf {
+        AccessConf { format, path: None, sample, instance: "a".into() }
+    }
+
+    fn dropped(metrics: &Metrics) -> u64 {
+        metrics.log_dropped_total.get_metric_with_label_values(&["access"]).unwrap().get()
+    }
+
+    /// Keeps what is written; each write waits for a permission, if there is someone to give it.
+    #[derive(Clone, Default)]
+    struct Sink {
+        bytes: Arc<Mutex<Vec<u8>>>,
+        entered: Option<SyncSender<()>>,
+        allowed: Option<Arc<Mutex<Receiver<()>>>>,
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let (Some(entered), Some(allowed)) = (&self.entered, &self.allowed) {
+                let _ = entered.send(());
+                let _ = allowed.lock().unwrap().recv();
+            }
+            self.bytes.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_json_line_has_every_field() {
+        let mut out = Vec::new();
+        json(&mut out, &record(7), "gw-1");
+        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(
+            line,
+            serde_json::json!({
+                "ts": "2009-02-13T23:31:30.123Z", "session_id": 7, "instance": "gw-1", "route": "r1", "listener": "conf-tcp-0",
+                "proto": "tcp", "client_ip": "::1", "client_port": 40000, "local_addr": "127.0.0.1:9100", "upstream": "u1",
+                "endpoint": "127.0.0.1:1995", "retries": 1, "connect_ms": 1.25, "duration_ms": 30.0, "rx_bytes": 3,
+                "tx_bytes": 12, "reason": "upstream_reset", "side": "upstream", "config_revision": 17
+            })
+        );
+        assert_eq!(out.iter().position(|b| *b == b'\n'), Some(out.len() - 1));
+    }
+
+    #[test]
+    fn a_session_that_matched_nothing_says_so_in_both_formats() {
+        let nothing = Record { route: None, upstream: None, endpoint: None, connect: None, reason: Reason::NoRoute, ..record(1) };
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        json(&mut a, &nothing, "a");
+        logfmt(&mut b, &nothing, "two words");
+        let line: serde_json::Value = serde_json::from_slice(&a).unwrap();
+        assert!(line["route"].is_null() && line["connect_ms"].is_null());
+        let line = String::from_utf8(b).unwrap();
+        assert!(line.contains(" route= ") && line.contains(" instance=\"two words\" "), "{line}");
+        assert!(line.ends_with(" reason=no_route side=gateway config_revision=17\n"), "{line}");
+    }
+
+    #[test]
+    fn a_blocked_sink_drops_lines_and_counts_them_and_never_blocks_the_session() {
+        let metrics = Metrics::new().unwrap();
+        let (entered, is_in) = sync_channel(8);
+        let (allow, allowed) = sync_channel(8);
+        let sink = Sink { entered: Some(entered), allowed: Some(Arc::new(Mutex::new(allowed))), ..Sink::default() };
+        let log = AccessLog::to(Box::new(sink.clone()), &conf(AccessFormat::Json, 1.0), &metrics, 2).unwrap();
+        log.submit(record(1));
+        is_in.recv().unwrap();
+        for id in 2..=10 {
+            log.submit(record(id));
+        }
+        assert_eq!(dropped(&metrics), 7);
+        drop(allow);
+        assert!(log.flush(Duration::from_secs(60)));
+        assert_eq!(String::from_utf8(sink.bytes.lock().unwrap().clone()).unwrap().lines().count(), 3);
+    }
+
+    #[test]
+    fn lines_that_the_sink_refuses_are_counted_too() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let metrics = Metrics::new().unwrap();
+        let log = AccessLog::to(Box::new(Full), &conf(AccessFormat::Logfmt, 1.0), &metrics, 8).unwrap();
+        log.submit(record(1));
+        assert!(log.flush(Duration::from_secs(60)));
+        assert_eq!(dropped(&metrics), 1);
+    }
+
+    #[test]
+    fn a_file_is_appended_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        std::fs::write(&path, "before\n").unwrap();
+        let metrics = Metrics::new().unwrap();
+        let log = AccessLog::start(&AccessConf { path: Some(path.clone()), ..conf(AccessFormat::Logfmt, 1.0) }, &metrics).unwrap();
+        log.submit(record(1));
+        assert!(log.flush(Duration::from_secs(60)));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("before\nts=2009-02-13T23:31:30.123Z session_id=1 "), "{text}");
+    }
+
+    #[test]
+    fn the_sample_is_the_share_of_sessions_that_are_wanted() {
+        let metrics = Metrics::new().unwrap();
+        for (sample, least, most) in [(0.0, 0, 0), (0.25, 245, 255), (1.0, 1000, 1000)] {
+            let log = AccessLog::to(Box::new(io::sink()), &conf(AccessFormat::Json, sample), &metrics, 1).unwrap();
+            let wanted = (0..1000).filter(|_| log.wants()).count();
+            assert!((least..=most).contains(&wanted), "{sample}: {wanted}");
+        }
+        let off = AccessLog::disabled();
+        assert!(!off.wants() && off.flush(Duration::ZERO));
+        off.submit(record(1));
+    }
+}

@@ -1,0 +1,174 @@
+//! Dialling: a node of the target, the next one when a connect fails, within the target's number of tries and time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout};
+
+use super::balance::Tried;
+use super::node::{InFlight, Node};
+use super::target::Target;
+use crate::base::reason::Reason;
+use crate::telemetry::RouteSeries;
+
+/// A connection to a node.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The node; held as long as the session lasts.
+    pub node: Arc<Node>,
+    /// The session's count on the node.
+    pub in_flight: InFlight,
+    /// How many nodes failed before.
+    pub retries: usize,
+    /// How long the connect that succeeded took.
+    pub took: Duration,
+}
+
+/// No node could be reached. `reason` is that of the last try.
+#[derive(Debug, thiserror::Error)]
+#[error("no node reached after {tries} tries: {reason}")]
+pub struct DialError {
+    /// What the session ends with.
+    pub reason: Reason,
+    /// How many nodes were tried.
+    pub tries: usize,
+    /// The node that was tried last.
+    pub node: Option<Arc<Node>>,
+}
+
+/// One session's way to a node.
+#[derive(Debug)]
+pub struct Dialer<'a> {
+    /// Where to.
+    pub target: &'a Target,
+    /// The time for one connect; the target's own wins.
+    pub connect_timeout: Duration,
+    /// Told of every try.
+    pub series: &'a RouteSeries,
+}
+
+impl Dialer<'_> {
+    /// Connects to the first node that answers. Dropping the future closes what is under way.
+    pub async fn dial(&self) -> Result<Connected, DialError> {
+        let began = Instant::now();
+        let limit = self.target.spec().timeout.map_or(self.connect_timeout, |t| t.connect);
+        let mut tried = Tried::default();
+        let mut last = DialError { reason: Reason::NoHealthyNode, tries: 0, node: None };
+        for retries in 0..=self.target.retries() {
+            let late = retries > 0 && self.target.retry_timeout().is_some_and(|t| began.elapsed() >= t);
+            let Some(node) = self.target.next(&mut tried).filter(|_| !late) else { break };
+            let in_flight = node.hold();
+            let start = if retries == 0 { began } else { Instant::now() };
+            match reach(node, limit).await {
+                Ok(stream) => {
+                    let took = start.elapsed();
+                    self.series.connected(took);
+                    return Ok(Connected { stream, node: node.clone(), in_flight, retries, took });
+                }
+                Err(reason) => {
+                    self.series.connect_failed(node.label(), reason);
+                    tracing::debug!(node = %node.label(), %reason, "connect failed");
+                    last = DialError { reason, tries: retries + 1, node: Some(node.clone()) };
+                    // no other node helps against a lack of ours
+                    if reason == Reason::Overload {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Connects to one node: to its address, or to those of its name in turn. The limit is for all of it.
+async fn reach(node: &Node, limit: Duration) -> Result<TcpStream, Reason> {
+    let tries = async {
+        if let Some(addr) = node.fixed() {
+            return connect(addr).await.map_err(|e| reason(&e));
+        }
+        let addresses = node.addresses().await.map_err(|_| Reason::DnsFailed)?;
+        let mut last = Reason::DnsFailed;
+        for addr in addresses {
+            match connect(addr).await {
+                Ok(stream) => return Ok(stream),
+                Err(e) => last = reason(&e),
+            }
+        }
+        Err(last)
+    };
+    timeout(limit, tries).await.unwrap_or(Err(Reason::UpstreamTimeout))
+}
+
+async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    socket.connect(addr).await
+}
+
+/// What a failed connect means.
+fn reason(error: &io::Error) -> Reason {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::CONNREFUSED) => Reason::UpstreamRefused,
+        Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => Reason::UpstreamReset,
+        Some(Errno::TIMEDOUT) => Reason::UpstreamTimeout,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Reason::Overload,
+        _ => Reason::UpstreamUnreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{self, Host, Upstream};
+    use crate::telemetry::Metrics;
+    use crate::upstream::Registry;
+    use tokio::net::TcpListener;
+
+    fn node(addr: SocketAddr) -> model::Node {
+        model::Node { host: Host::Ip(addr.ip()), port: addr.port(), weight: 1, priority: 0 }
+    }
+
+    async fn dead() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
+
+    async fn dial(spec: Upstream) -> Result<Connected, DialError> {
+        let (registry, _resolver) = Registry::new();
+        let target = registry.target("u", &Arc::new(spec));
+        let series = Metrics::new().unwrap().route(None);
+        Dialer { target: &target, connect_timeout: Duration::from_secs(3), series: &series }.dial().await
+    }
+
+    #[tokio::test]
+    async fn the_next_node_is_tried_when_one_refuses() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nodes = vec![node(dead().await), node(dead().await), node(server.local_addr().unwrap())];
+        let connected = dial(Upstream { nodes, ..Upstream::default() }).await.unwrap();
+        assert_eq!(connected.retries, 2);
+        assert_eq!(connected.node.in_flight(), 1);
+        drop(connected.in_flight);
+        assert_eq!(connected.node.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn retries_are_no_more_than_allowed() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nodes = vec![node(dead().await), node(server.local_addr().unwrap())];
+        let error = dial(Upstream { nodes, retries: Some(0), ..Upstream::default() }).await.unwrap_err();
+        assert_eq!((error.reason, error.tries), (Reason::UpstreamRefused, 1));
+        let one = vec![node(dead().await)];
+        let error = dial(Upstream { nodes: one, retries: Some(3), ..Upstream::default() }).await.unwrap_err();
+        assert_eq!(error.tries, 4, "a lone node is tried again");
+    }
+
+    #[tokio::test]
+    async fn an_upstream_without_nodes_has_none_to_offer() {
+        assert_eq!(dial(Upstream::default()).await.unwrap_err().reason, Reason::NoHealthyNode);
+    }
+}

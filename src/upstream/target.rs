@@ -1,0 +1,55 @@
+//! A compiled upstream: its nodes in order, the balance over them, and its own time limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::balance::{Balance, Share, Tried};
+use super::node::Node;
+use crate::model::Upstream;
+
+/// What sessions of a route connect to. Immutable but for the balance's position and the nodes' counters.
+#[derive(Debug)]
+pub struct Target {
+    name: Arc<str>,
+    spec: Arc<Upstream>,
+    nodes: Vec<Arc<Node>>,
+    balance: Balance,
+}
+
+impl Target {
+    pub(super) fn new(name: Arc<str>, spec: Arc<Upstream>, nodes: Vec<Arc<Node>>) -> Self {
+        let balance = Balance::new(spec.nodes.iter().map(|n| Share { weight: n.weight, priority: n.priority }));
+        Self { name, spec, nodes, balance }
+    }
+
+    /// Its identity: the upstream's id, or `stream_routes/<id>` for one written into a route.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What it was compiled from.
+    pub fn spec(&self) -> &Arc<Upstream> {
+        &self.spec
+    }
+
+    /// Its nodes, in step with those of the spec.
+    pub fn nodes(&self) -> &[Arc<Node>] {
+        &self.nodes
+    }
+
+    /// How many nodes a session may try after the first one failed to connect.
+    pub fn retries(&self) -> usize {
+        let given = self.spec.retries.and_then(|r| usize::try_from(r).ok());
+        given.unwrap_or_else(|| self.balance.usable().saturating_sub(1))
+    }
+
+    /// No new try after this long; `None`: no limit.
+    pub fn retry_timeout(&self) -> Option<Duration> {
+        self.spec.retry_timeout.filter(|t| !t.is_zero())
+    }
+
+    /// The node to try next.
+    pub fn next(&self, tried: &mut Tried) -> Option<&Arc<Node>> {
+        self.nodes.get(self.balance.next(tried)?)
+    }
+}
