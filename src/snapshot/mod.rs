@@ -1,1 +1,197 @@
-//! (room under construction)
+//! The hall: the immutable compiled view of all configuration, which the data path reads through one pointer. Nothing in here
+//! changes after it was built, opens a socket, or knows a store.
+
+pub mod build;
+pub mod cell;
+pub mod compile;
+pub mod diff;
+#[cfg(test)]
+pub(crate) mod fixture;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+use tokio::time::Instant;
+
+use crate::base::addr::{Port, Protocol};
+use crate::base::id::{Id, Key};
+use crate::model::{Global, Listener, Origin, Stored};
+use crate::route::l4::{Ask, Table};
+use crate::telemetry::{Metrics, RouteSeries};
+use crate::upstream::{self, Target};
+
+pub use build::build;
+
+/// All accepted objects, the disabled ones too. A copy shares everything with its original.
+pub type Objects = HashTrieMapSync<Key, Arc<Stored>>;
+
+/// The long-lived state that compiled objects are linked with; it is found by identity and survives snapshots.
+#[derive(Clone, Debug)]
+pub struct Registries {
+    /// Metric handles by route.
+    pub metrics: Metrics,
+    /// Nodes by upstream.
+    pub upstreams: upstream::Registry,
+}
+
+/// What a snapshot is built from.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// All accepted objects.
+    pub objects: &'a Objects,
+    /// The keys that may differ from the previous build; every one that does differ is among them.
+    pub touched: &'a BTreeSet<Key>,
+    /// The store revision that the objects are of.
+    pub revision: u64,
+}
+
+/// A snapshot and what could not be linked in it.
+#[derive(Debug)]
+pub struct Built {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Objects that refer to something missing, by key.
+    pub pending: Vec<Pending>,
+    /// Ports that listeners wanted and did not get, as [`Snapshot::conflicts`].
+    pub conflicts: Vec<Conflict>,
+    /// How many objects were compiled: the measure of the work done.
+    pub compiled: usize,
+}
+
+/// An object that refers to one that is missing or disabled. It heals by itself when that one arrives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pending {
+    /// The object that waits.
+    pub key: Key,
+    /// What it waits for.
+    pub missing: Key,
+}
+
+/// A port that a listener wants and another one has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Conflict {
+    /// The listener that waits; it takes over by itself when the winner goes.
+    pub listener: Id,
+    /// The port.
+    pub port: Port,
+    /// What the waiting listener speaks.
+    pub protocol: Protocol,
+    /// The listener that has the port.
+    pub winner: Id,
+    /// Whether the waiting listener is one of conf's.
+    pub required: bool,
+}
+
+/// One port to be open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSpec {
+    /// The port.
+    pub port: Port,
+    /// The listener that has it.
+    pub listener: Arc<Listener>,
+    /// Whether readiness waits for it: true for conf's.
+    pub required: bool,
+}
+
+/// A compiled L4 route.
+#[derive(Debug)]
+pub struct L4Route {
+    /// The route's id.
+    pub id: Id,
+    /// Where its sessions go; `None` if it names no upstream, or one that is not there.
+    pub target: Option<Arc<Target>>,
+    /// The idle time: the route's own, else the larger of the upstream's send and read. `None`: the global default, as it is when a
+    /// session begins.
+    pub idle: Option<Duration>,
+    /// The longest that a session may last.
+    pub max_duration: Option<Duration>,
+    /// Its metric handles.
+    pub series: Arc<RouteSeries>,
+}
+
+/// Everything that the data path needs to know. A copy shares everything with its original.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    revision: u64,
+    arrived: Option<Instant>,
+    objects: Objects,
+    global: Arc<Global>,
+    ports: Arc<BTreeMap<Port, Arc<PortSpec>>>,
+    conflicts: Arc<Vec<Conflict>>,
+    /// Who wants a port, the winner first.
+    claims: HashTrieMapSync<Port, Claims>,
+    targets: HashTrieMapSync<Id, Arc<Target>>,
+    /// Enabled routes.
+    routes: HashTrieMapSync<Id, Arc<L4Route>>,
+    table: Table<Arc<L4Route>>,
+    /// Who refers to an object, whether it is there or not.
+    users: HashTrieMapSync<Key, RedBlackTreeSetSync<Key>>,
+    /// Who waits for what.
+    pending: RedBlackTreeMapSync<Key, Key>,
+    unmatched: Arc<RouteSeries>,
+}
+
+/// Conf before store, then the older, then the smaller id.
+type Claim = (Origin, u64, Id);
+type Claims = RedBlackTreeMapSync<Claim, Arc<Listener>>;
+
+impl Snapshot {
+    /// A gateway without configuration.
+    pub fn empty(registries: &Registries) -> Self {
+        Self {
+            revision: 0,
+            arrived: None,
+            objects: Objects::new_sync(),
+            global: Arc::default(),
+            ports: Arc::default(),
+            conflicts: Arc::default(),
+            claims: HashTrieMapSync::new_sync(),
+            targets: HashTrieMapSync::new_sync(),
+            routes: HashTrieMapSync::new_sync(),
+            table: Table::default(),
+            users: HashTrieMapSync::new_sync(),
+            pending: RedBlackTreeMapSync::new_sync(),
+            unmatched: registries.metrics.route(None),
+        }
+    }
+
+    /// The store revision that it shows.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// When the oldest change that came with it arrived from the store; `None` for one that was never published.
+    pub fn arrived(&self) -> Option<Instant> {
+        self.arrived
+    }
+
+    /// The values for the whole gateway.
+    pub fn global(&self) -> &Global {
+        &self.global
+    }
+
+    /// The ports to be open, each with the listener that has it. The same `Arc` as before unless a port changed.
+    pub fn ports(&self) -> &Arc<BTreeMap<Port, Arc<PortSpec>>> {
+        &self.ports
+    }
+
+    /// The ports that listeners want and others have, by listener and port.
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    /// The route of a session that came in through a port: the listener's fixed one, if it names one, else the first that matches.
+    pub fn route_for(&self, spec: &PortSpec, ask: &Ask) -> Option<&Arc<L4Route>> {
+        match &spec.listener.stream_route_id {
+            Some(fixed) => self.routes.get(fixed),
+            None => self.table.find(ask),
+        }
+    }
+
+    /// The metric handles of sessions that matched no route.
+    pub fn unmatched(&self) -> &Arc<RouteSeries> {
+        &self.unmatched
+    }
+}

@@ -1,0 +1,69 @@
+//! One object from its typed form to its fast one, and the limits that its compiled size sets. Links are made in `build`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{L4Route, Registries};
+use crate::base::addr::Protocol;
+use crate::base::violation::Violation;
+use crate::model::{Resource, StreamRoute, UpstreamRef};
+use crate::upstream::Target;
+
+/// A route takes one entry of the table per pair of its addresses; more than this many pairs are refused.
+const PAIRS: usize = 4096;
+
+/// What is wrong with an object that its schema and its fields alone do not show; empty if nothing is.
+pub fn check(resource: &Resource) -> Vec<Violation> {
+    match resource {
+        Resource::StreamRoute(route) => pairs(route).into_iter().collect(),
+        Resource::Listener(_) | Resource::Upstream(_) | Resource::Global(_) => Vec::new(),
+    }
+}
+
+fn pairs(route: &StreamRoute) -> Option<Violation> {
+    let pairs = route.server_addr.len().max(1).saturating_mul(route.remote_addr.len().max(1));
+    (pairs > PAIRS).then(|| {
+        let text = format!("server_addr times remote_addr makes {pairs} pairs of addresses, more than {PAIRS}: split the route");
+        Violation::new("/remote_addr", "too_many_pairs", text)
+    })
+}
+
+/// Whether an object takes part; a disabled one counts as absent for matching and binding.
+pub fn enabled(resource: &Resource) -> bool {
+    match resource {
+        Resource::Listener(listener) => listener.enabled,
+        Resource::StreamRoute(route) => route.enabled,
+        Resource::Upstream(_) | Resource::Global(_) => true,
+    }
+}
+
+/// Whether a route takes TCP sessions.
+pub(super) fn takes_tcp(route: &StreamRoute) -> bool {
+    !matches!(route.protocol, Some(Protocol::Udp))
+}
+
+/// The name of the upstream that is written into a route.
+pub(super) fn inline_name(route: &StreamRoute) -> String {
+    format!("stream_routes/{}", route.id)
+}
+
+/// The target that an inline upstream had, if the earlier form of the route had the same one.
+pub(super) fn kept_inline(old: &StreamRoute, new: &StreamRoute) -> bool {
+    matches!((&old.upstream, &new.upstream), (UpstreamRef::Inline(a), UpstreamRef::Inline(b)) if a == b)
+}
+
+/// A route with its target.
+pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries: &Registries) -> L4Route {
+    L4Route {
+        id: route.id.clone(),
+        idle: idle(route, target.as_deref()),
+        max_duration: route.max_duration,
+        series: registries.metrics.route(Some(&route.id)),
+        target,
+    }
+}
+
+fn idle(route: &StreamRoute, target: Option<&Target>) -> Option<Duration> {
+    let upstream = || target.and_then(|t| t.spec().timeout).map(|t| t.send.max(t.read));
+    route.timeout.or_else(upstream)
+}
