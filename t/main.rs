@@ -21,6 +21,8 @@ mod cases_k;
 mod cases_l;
 mod cases_p;
 mod cases_q;
+mod cli;
+mod conf;
 mod durability;
 mod edits;
 mod layers;

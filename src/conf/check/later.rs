@@ -1,0 +1,32 @@
+//! Keys that are read but that this build does not serve yet: each gives one notice, so that none is lost silently.
+
+use crate::conf::file::{File, Given};
+
+/// One notice per such key that the file has.
+pub(super) fn notices(file: &File) -> Vec<String> {
+    let (gateway, deployment) = (&file.gateway, &file.deployment);
+    let pp = &gateway.proxy_protocol;
+    let etcd = &deployment.etcd;
+    let given = |value: &Option<Given>| value.is_some();
+    let unused_etcd = [&etcd.host, &etcd.timeout, &etcd.user, &etcd.password, &etcd.tls].into_iter().any(given);
+    [
+        (given(&gateway.node_listen), "gateway.node_listen: this build does not serve HTTP listeners yet"),
+        (gateway.ssl.enable == Some(true), "gateway.ssl.enable: this build does not serve TLS yet"),
+        (given(&gateway.ssl.listen), "gateway.ssl.listen: this build does not serve HTTPS listeners yet"),
+        (given(&gateway.ssl.fallback_sni), "gateway.ssl.fallback_sni: this build does not serve TLS yet"),
+        (pp.enable_tcp_pp == Some(true), "gateway.proxy_protocol.enable_tcp_pp: this build does not read the PROXY protocol yet"),
+        (
+            pp.enable_tcp_pp_to_upstream == Some(true),
+            "gateway.proxy_protocol.enable_tcp_pp_to_upstream: this build does not send the PROXY protocol yet",
+        ),
+        (pp.trusted.is_some(), "gateway.proxy_protocol.trusted: this build does not read the PROXY protocol yet"),
+        (given(&gateway.data_encryption.keyring), "gateway.data_encryption.keyring: this build does not encrypt fields yet"),
+        (given(&gateway.dns_resolver), "gateway.dns_resolver: this build asks the system's resolver only"),
+        (unused_etcd, "deployment.etcd: not used by config_provider embedded, except prefix"),
+        (deployment.file.path.is_some(), "deployment.file: not used by config_provider embedded"),
+    ]
+    .into_iter()
+    .filter(|(applies, _)| *applies)
+    .map(|(_, text)| text.to_owned())
+    .collect()
+}
