@@ -27,6 +27,7 @@ mod durability;
 mod edits;
 mod layers;
 mod lifecycle;
+mod schema;
 mod seed_mysql;
 mod support;
 mod tcp_relay;

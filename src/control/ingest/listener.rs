@@ -1,0 +1,143 @@
+//! A listener object: its addresses expanded, and what this build cannot open refused. Never looks at the machine.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use super::fields::{Fields, Found, Least, integer};
+use crate::base::addr::{Protocol, parse_listen};
+use crate::base::id::Id;
+use crate::model::Listener;
+
+/// How many ports one listener may name.
+const MOST_PORTS: usize = 65_535;
+
+/// Fields that are known words of a listener and that nothing of this build reads, with what they ask for.
+const UNSERVED: [(&str, &str); 4] = [
+    ("ssl_id", "TLS on listeners"),
+    ("http", "http listeners"),
+    ("proxy_protocol", "the PROXY protocol"),
+    ("proxy_protocol_to_upstream", "the PROXY protocol"),
+];
+
+pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
+    unserved(fields, found);
+    Listener {
+        id,
+        protocol: Protocol::Tcp,
+        addrs: addresses(fields, found),
+        stream_route_id: fields.id("stream_route_id", found),
+        drain_timeout: fields.duration("drain_timeout", Least::Zero, found),
+        enabled: fields.enabled(),
+    }
+}
+
+fn unserved(fields: &Fields<'_>, found: &mut Found) {
+    let mut refuse = |name: &str, what: &str| {
+        found.add(fields.at(name), "unsupported", format!("this build does not serve {what} yet"));
+    };
+    match fields.text("protocol") {
+        None | Some("tcp") => {}
+        Some(other) => refuse("protocol", &format!("{other} listeners")),
+    }
+    if fields.get("tls").is_some_and(|tls| *tls != Value::Bool(false)) {
+        refuse("tls", "TLS on listeners");
+    }
+    for (name, what) in UNSERVED {
+        if fields.get(name).is_some() {
+            refuse(name, what);
+        }
+    }
+}
+
+/// All addresses, sorted and without repeats. Counted before repeats are dropped, so that the work is bounded too.
+fn addresses(fields: &Fields<'_>, found: &mut Found) -> Vec<SocketAddr> {
+    let mut all = BTreeSet::new();
+    let mut count = 0_usize;
+    for (at, value) in fields.each("addr") {
+        let text = match (value.as_str(), integer(value)) {
+            (Some(text), _) => text.trim().to_owned(),
+            (None, Some(port)) => port.to_string(),
+            (None, None) => value.to_string(),
+        };
+        match parse_listen(&text) {
+            Ok(some) => {
+                count = count.saturating_add(some.len());
+                all.extend(some);
+            }
+            Err(e) => found.add(at, "address", e.to_string()),
+        }
+        if count > MOST_PORTS {
+            found.add(fields.at("addr"), "too_many", format!("a listener names at most {MOST_PORTS} ports"));
+            return Vec::new();
+        }
+    }
+    all.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::{accepted, meaningless};
+    use super::*;
+    use crate::base::id::Kind;
+    use crate::model::Resource;
+
+    fn listener(value: &Value) -> Listener {
+        let Resource::Listener(l) = accepted(Kind::Listener, value) else { panic!("another kind") };
+        (*l).clone()
+    }
+
+    #[test]
+    fn addresses_are_expanded_sorted_and_without_repeats() {
+        let l = listener(&json!({"addr": ["127.0.0.1:2001-2002", 9100, "[::1]:80", "127.0.0.1:2002", ":9100"]}));
+        let all: Vec<_> = l.addrs.iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["0.0.0.0:9100", "127.0.0.1:2001", "127.0.0.1:2002", "[::1]:80"]);
+        assert_eq!(l.protocol, Protocol::Tcp);
+        assert!(l.enabled);
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let l = listener(&json!({"protocol": "tcp", "addr": 80.0, "stream_route_id": 3, "drain_timeout": "1m", "status": 0, "tls": false}));
+        assert_eq!(l.stream_route_id.unwrap().as_str(), "3");
+        assert_eq!(l.drain_timeout.unwrap().as_secs(), 60);
+        assert!(!l.enabled);
+        assert_eq!(l.addrs[0].port(), 80);
+    }
+
+    #[test]
+    fn a_bad_address_is_shown_with_its_place() {
+        let (path, rule, message) = meaningless(Kind::Listener, &json!({"addr": [9100, "127.0.0.1"]}));
+        assert_eq!((path.as_str(), rule.as_str(), message.as_str()), ("/addr/1", "address", "missing port: 127.0.0.1"));
+        assert_eq!(meaningless(Kind::Listener, &json!({"addr": 0})).2, "port out of range (1-65535): 0");
+        assert_eq!(meaningless(Kind::Listener, &json!({"addr": -1})).0, "/addr");
+    }
+
+    #[test]
+    fn a_listener_names_at_most_as_many_ports_as_there_are() {
+        assert_eq!(listener(&json!({"addr": "1-65535"})).addrs.len(), MOST_PORTS);
+        assert_eq!(meaningless(Kind::Listener, &json!({"addr": ["1-65535", "127.0.0.1:80"]})).1, "too_many");
+        assert_eq!(meaningless(Kind::Listener, &json!({"addr": vec!["1-65535"; 50_000]})).1, "too_many");
+    }
+
+    #[test]
+    fn what_this_build_cannot_open_is_refused_by_name() {
+        for (field, value, says) in [
+            ("protocol", json!("udp"), "this build does not serve udp listeners yet"),
+            ("protocol", json!("http"), "this build does not serve http listeners yet"),
+            ("tls", json!(true), "this build does not serve TLS on listeners yet"),
+            ("ssl_id", json!("site"), "this build does not serve TLS on listeners yet"),
+            ("http", json!({"versions": ["h1"]}), "this build does not serve http listeners yet"),
+            ("proxy_protocol", json!({"accept": true}), "this build does not serve the PROXY protocol yet"),
+            ("proxy_protocol_to_upstream", json!("v2"), "this build does not serve the PROXY protocol yet"),
+        ] {
+            let mut object = json!({"addr": 9100});
+            object[field] = value;
+            let (path, rule, message) = meaningless(Kind::Listener, &object);
+            assert_eq!((path, rule.as_str(), message.as_str()), (format!("/{field}"), "unsupported", says));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! An upstream object, or one written into a route. Its nodes are read in `nodes`; none is resolved or reached here.
+
+use super::fields::{Fields, Found, Least};
+use super::nodes;
+use crate::model::{Timeouts, Upstream};
+
+pub(super) fn read(fields: &Fields<'_>, found: &mut Found) -> Upstream {
+    let upstream = Upstream {
+        nodes: nodes::read(fields, found),
+        retries: fields.number("retries", found),
+        retry_timeout: fields.duration("retry_timeout", Least::Zero, found),
+        timeout: timeouts(fields, found),
+    };
+    if fields.text("pass_host") == Some("rewrite") && fields.get("upstream_host").is_none() {
+        found.add(fields.at("upstream_host"), "pass_host", "`upstream_host` can't be empty when `pass_host` is `rewrite`");
+    }
+    if !fields.enabled() {
+        found.add(fields.at("status"), "unsupported", "this build does not serve a disabled upstream yet; disable its routes instead");
+    }
+    upstream
+}
+
+fn timeouts(fields: &Fields<'_>, found: &mut Found) -> Option<Timeouts> {
+    let inner = fields.object("timeout")?;
+    let mut one = |name| inner.duration(name, Least::AboveZero, found);
+    let (connect, send, read) = (one("connect"), one("send"), one("read"));
+    Some(Timeouts { connect: connect?, send: send?, read: read? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::super::tests::{accepted, meaningless};
+    use super::*;
+    use crate::base::id::Kind;
+    use crate::model::Resource;
+
+    fn upstream(value: &Value) -> Upstream {
+        let Resource::Upstream(u) = accepted(Kind::Upstream, value) else { panic!("another kind") };
+        (*u).clone()
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let u = upstream(&json!({
+            "nodes": {"127.0.0.1:1": 1}, "type": "roundrobin", "scheme": "tcp", "retries": 2, "retry_timeout": "1500ms",
+            "timeout": {"connect": 0.5, "send": "1m", "read": "00:00:11"}, "status": 1,
+        }));
+        assert_eq!((u.retries, u.retry_timeout), (Some(2), Some(Duration::from_millis(1500))));
+        let t = u.timeout.unwrap();
+        assert_eq!((t.connect.as_millis(), t.send.as_secs(), t.read.as_secs()), (500, 60, 11));
+    }
+
+    #[test]
+    fn fields_of_http_are_harmless() {
+        let u = upstream(&json!({
+            "nodes": {}, "pass_host": "rewrite", "upstream_host": "a.com", "keepalive_pool": {"size": 4}, "scheme": "http", "retry_timeout": 0,
+        }));
+        assert!(u.nodes.is_empty());
+    }
+
+    #[test]
+    fn a_rewritten_host_must_be_given() {
+        let (path, _, message) = meaningless(Kind::Upstream, &json!({"pass_host": "rewrite"}));
+        assert_eq!(path, "/upstream_host");
+        assert_eq!(message, "`upstream_host` can't be empty when `pass_host` is `rewrite`");
+    }
+
+    #[test]
+    fn a_wrong_time_is_shown_at_its_place() {
+        let (path, rule, message) = meaningless(Kind::Upstream, &json!({"timeout": {"connect": "0", "send": 1, "read": 1}}));
+        assert_eq!((path.as_str(), rule.as_str()), ("/timeout/connect", "duration"));
+        assert_eq!(message, "invalid timeout.connect: must be longer than 0");
+    }
+
+    #[test]
+    fn a_disabled_upstream_is_refused() {
+        assert_eq!(meaningless(Kind::Upstream, &json!({"status": 0})).1, "unsupported");
+    }
+}
