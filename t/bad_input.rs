@@ -27,7 +27,14 @@ struct Bad {
     says: &'static str,
 }
 
-fn bad(what: &'static str, kind: &'static str, bytes: impl Into<Vec<u8>>, stage: &'static str, pointer: &'static str, says: &'static str) -> Bad {
+fn bad(
+    what: &'static str,
+    kind: &'static str,
+    bytes: impl Into<Vec<u8>>,
+    stage: &'static str,
+    pointer: &'static str,
+    says: &'static str,
+) -> Bad {
     Bad { what, kind, bytes: bytes.into(), stage, pointer, says }
 }
 
@@ -44,10 +51,31 @@ fn bad_values() -> Vec<Bad> {
         bad("a key twice", "upstreams", "{\"type\":\"roundrobin\",\"nodes\":{},\"type\":\"roundrobin\"}", "json", "/type", "type"),
         bad("a key twice, deeper", "stream_routes", "{\"upstream\":{\"nodes\":{\"a:1\":1,\"a:1\":2}}}", "json", "", "a:1"),
         bad("no object", "upstreams", "[1]", "schema", "", "wrong type: expected object, got table"),
-        bad("a wrong type", "stream_routes", "{\"server_port\":\"9100\"}", "schema", "/server_port", "wrong type: expected integer, got string"),
+        bad(
+            "a wrong type",
+            "stream_routes",
+            "{\"server_port\":\"9100\"}",
+            "schema",
+            "/server_port",
+            "wrong type: expected integer, got string",
+        ),
         bad("out of range", "stream_routes", "{\"server_port\":70000}", "schema", "/server_port", "expected 70000 to be at most 65535"),
-        bad("an unknown field", "upstreams", "{\"nodse\":{}}", "schema", "/nodse", "additional properties forbidden, found nodse (did you mean nodes?)"),
-        bad("an unknown field of a listener", "listeners", "{\"protocol\":\"tcp\",\"addr\":\":1\",\"tsl\":true}", "schema", "/tsl", "found tsl"),
+        bad(
+            "an unknown field",
+            "upstreams",
+            "{\"nodse\":{}}",
+            "schema",
+            "/nodse",
+            "additional properties forbidden, found nodse (did you mean nodes?)",
+        ),
+        bad(
+            "an unknown field of a listener",
+            "listeners",
+            "{\"protocol\":\"tcp\",\"addr\":\":1\",\"tsl\":true}",
+            "schema",
+            "/tsl",
+            "found tsl",
+        ),
         bad("an unknown balancer", "upstreams", "{\"nodes\":{},\"type\":\"fastest\"}", "schema", "/type", "roundrobin"),
         bad("the id of another", "upstreams", "{\"id\":\"other\",\"nodes\":{}}", "meaning", "/id", ""),
         bad("an address that is none", "stream_routes", "{\"remote_addr\":\":/8\"}", "", "/remote_addr", ""),
@@ -99,7 +127,9 @@ fn what_the_admin_api_refuses_changes_nothing_and_is_explained_in_the_answer() {
         assert!(!answer.error_msg().is_empty(), "{}: {}", bad.what, answer.text());
         if !bad.pointer.is_empty() && bad.pointer != "/id" {
             let violations = answer.json()["violations"].clone();
-            let fits = |v: &Value| v["path"].as_str().is_some_and(|p| p.starts_with(bad.pointer)) && v["message"].is_string() && v["rule"].is_string();
+            let fits = |v: &Value| {
+                v["path"].as_str().is_some_and(|p| p.starts_with(bad.pointer)) && v["message"].is_string() && v["rule"].is_string()
+            };
             assert!(violations.as_array().is_some_and(|all| all.iter().any(fits)), "{}: {} in {violations}", bad.what, bad.pointer);
             assert!(violations.to_string().contains(bad.says), "{}: {} in {violations}", bad.what, bad.says);
         }
@@ -259,7 +289,8 @@ fn a_listener_that_moves_to_a_busy_port_does_not_keep_others_from_serving() {
 #[test]
 fn a_port_that_needs_a_capability_fails_with_that_reason() {
     namespace::network("bad_input::a_port_that_needs_a_capability_fails_with_that_reason", || {
-        let gateway = Gateway::start_under(&["setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service", "--"], Conf::new());
+        let gateway =
+            Gateway::start_under(&["setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service", "--"], Conf::new());
         let (hello, addr) = (servers::hello(), ports::free_addr());
         let served = Served { gateway, _hello: hello, addr };
         for kind in ["upstreams", "stream_routes", "listeners"] {

@@ -58,8 +58,20 @@ fn ids_are_checked() {
     let admin = gateway.admin();
     for (case, method, path, id, says) in [
         ("L05", "PUT", "/upstreams/1", json!(3), "wrong upstream id"),
-        ("L07", "PUT", "/upstreams", json!(-100), "invalid configuration: property \"id\" validation failed: object matches none of the required"),
-        ("L08", "PUT", "/upstreams/*invalid", Value::Null, "invalid configuration: property \"id\" validation failed: object matches none of the required"),
+        (
+            "L07",
+            "PUT",
+            "/upstreams",
+            json!(-100),
+            "invalid configuration: property \"id\" validation failed: object matches none of the required",
+        ),
+        (
+            "L08",
+            "PUT",
+            "/upstreams/*invalid",
+            Value::Null,
+            "invalid configuration: property \"id\" validation failed: object matches none of the required",
+        ),
         ("L15", "POST", "/upstreams", json!(1), "wrong upstream id, do not need it"),
         ("c.3", "PUT", "/upstreams", Value::Null, "missing upstream id"),
         ("c.5", "DELETE", "/upstreams", Value::Null, "missing upstream id"),
@@ -103,7 +115,12 @@ fn what_an_upstream_may_not_be() {
     let none = "object matches none of the required";
     let node = |host: &str, port: Value, weight: Value| with("nodes", json!([{"host": host, "port": port, "weight": weight}]));
     for (case, value, says, pointer) in [
-        ("L09", with("_service_name", json!("x")), "invalid configuration: additional properties forbidden, found _service_name", "/_service_name"),
+        (
+            "L09",
+            with("_service_name", json!("x")),
+            "invalid configuration: additional properties forbidden, found _service_name",
+            "/_service_name",
+        ),
         ("L09", with("nodse", json!({})), "additional properties forbidden, found nodse (did you mean nodes?)", "/nodse"),
         ("L11", with("type", json!("unknown")), "roundrobin", "/type"),
         ("L13", with("nodes", json!({"127.0.0.1:8080": -100})), "nodes", "/nodes"),

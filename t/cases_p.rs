@@ -35,7 +35,8 @@ fn only_a_right_key_may_write() {
 fn many_wrong_keys_are_slowed_down_but_the_right_one_is_not_locked_out_for_ever() {
     let gateway = Gateway::start(Conf::new());
     let to = gateway.admin_addr();
-    let statuses: Vec<u16> = (0..200).map(|n| call(to, "GET", "/apisix/admin/upstreams", &[("X-API-KEY", &format!("k{n}"))], b"").unwrap().status).collect();
+    let statuses: Vec<u16> =
+        (0..200).map(|n| call(to, "GET", "/apisix/admin/upstreams", &[("X-API-KEY", &format!("k{n}"))], b"").unwrap().status).collect();
     assert!(statuses.iter().all(|s| *s == 401 || *s == 429), "{statuses:?}");
     crate::support::soon("the right key works", || gateway.admin().get("/upstreams").status == 200);
 }
@@ -87,7 +88,8 @@ fn a_set_of_objects_is_validated_at_once() {
     assert_eq!(validate(json!({"upstreams": [good], "stream_routes": [{"id": "r", "upstream_id": "1"}]})).status, 200, "P21");
     assert_eq!(validate(json!({})).status, 200, "P21");
 
-    let bad = validate(json!({"upstreams": [good, {"id": "2", "nodes": {}, "retries": -1}], "stream_routes": [{"id": "r", "server_port": 0}]}));
+    let bad =
+        validate(json!({"upstreams": [good, {"id": "2", "nodes": {}, "retries": -1}], "stream_routes": [{"id": "r", "server_port": 0}]}));
     assert_eq!(bad.status, 400, "P23: {}", bad.text());
     assert_eq!(bad.error_msg(), "Configuration validation failed", "P23");
     let errors = bad.json()["errors"].as_array().cloned().unwrap();

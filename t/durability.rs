@@ -86,7 +86,11 @@ fn every_acknowledged_write_survives_kill_9() {
             .collect();
         for (key, number) in &acknowledged {
             let there = stored.get(key).unwrap_or_else(|| panic!("round {round}: {key} = {number} was acknowledged and is gone"));
-            assert!(there >= number && *there <= sent[key], "round {round}: {key}: acknowledged {number}, sent {}, stored {there}", sent[key]);
+            assert!(
+                there >= number && *there <= sent[key],
+                "round {round}: {key}: acknowledged {number}, sent {}, stored {there}",
+                sent[key]
+            );
         }
         // what was stored without an answer counts from now on
         acknowledged.extend(stored);
@@ -111,7 +115,8 @@ fn no_answer_comes_before_the_disk_has_it() {
 
 #[test]
 fn a_failing_flush_is_no_success() {
-    let wrapper = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=60+"];
+    let wrapper =
+        ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=60+"];
     let mut gateway = Gateway::start_under(&wrapper, Conf::new());
     let mut acknowledged = Vec::new();
     let mut refused = 0;

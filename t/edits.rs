@@ -159,7 +159,9 @@ fn an_address_may_move_from_one_listener_to_another() {
     let mut kept = session(a).expect("a session");
     admin.must_put("listeners", "one", &listener(b));
     soon("one serves at its new address", || echoes(b));
-    soon("two took over by itself", || gateway.control_list("/v1/listeners").iter().any(|l| l["listener"] == "two" && l["state"] == "active"));
+    soon("two took over by itself", || {
+        gateway.control_list("/v1/listeners").iter().any(|l| l["listener"] == "two" && l["state"] == "active")
+    });
     soon("and serves", || echoes(a));
     client::ping(&mut kept, b"kept").expect("the old session goes on");
 }

@@ -107,7 +107,10 @@ fn out_of_files_accepting_pauses_without_spinning_and_recovers() {
 
     drop(crowd);
     soon("it accepts again", || session(port).is_some());
-    assert!(gateway.count("sluice_accept_pauses_total", &[]) >= 1 || gateway.count("sluice_connections_closed_total", &[("reason", "overload")]) >= 1);
+    assert!(
+        gateway.count("sluice_accept_pauses_total", &[]) >= 1
+            || gateway.count("sluice_connections_closed_total", &[("reason", "overload")]) >= 1
+    );
     client::ping(&mut first, b"x").expect("the first session outlived it all");
 }
 
@@ -166,7 +169,8 @@ fn a_required_port_that_cannot_be_bound_is_not_ready_and_heals_by_itself() {
     let port = ports::free();
     let squatter = std::net::TcpListener::bind(("0.0.0.0", port)).unwrap();
     let mut gateway = Gateway::launch(&[], Conf::new().tcp(port));
-    let answer = until(SOON, "an answer of readiness that names the port", || gateway.readyz().filter(|a| a.text().contains(&port.to_string())));
+    let answer =
+        until(SOON, "an answer of readiness that names the port", || gateway.readyz().filter(|a| a.text().contains(&port.to_string())));
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(http::call(gateway.metrics_addr(), "GET", "/healthz", &[], b"").unwrap().status, 200);
     drop(squatter);

@@ -142,7 +142,11 @@ fn mysql_through_the_seeds_own_configuration_and_redis_through_a_port_opened_at_
 
         let _redis = redis(dir.path());
         let admin = gateway.admin();
-        admin.must_put("stream_routes", "redis", &json!({"server_port": 9379, "upstream": {"nodes": {"127.0.0.1:6379": 1}, "type": "roundrobin"}}));
+        admin.must_put(
+            "stream_routes",
+            "redis",
+            &json!({"server_port": 9379, "upstream": {"nodes": {"127.0.0.1:6379": 1}, "type": "roundrobin"}}),
+        );
         admin.must_put("listeners", "redis", &json!({"protocol": "tcp", "addr": "127.0.0.1:9379"}));
         poll::soon("Redis answers through the new port", || said(&run("redis-cli", &["-p", "9379", "ping"])).starts_with("PONG"));
         assert_eq!(said(&run("redis-cli", &["-p", "9379", "set", "k", "v"])).trim(), "OK");

@@ -110,7 +110,8 @@ mod tests {
         assert_eq!((answer.status, answer.header("etag"), answer.text()), (201, Some("\"7\""), "{}".into()));
         assert!(parse(&plain[..plain.len() - 1]).is_none());
 
-        let chunked = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\n\r\n";
+        let chunked =
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\n\r\n";
         assert_eq!(parse(chunked).unwrap().text(), "abcd");
         assert!(parse(&chunked[..chunked.len() - 8]).is_none());
     }

@@ -22,7 +22,8 @@ fn run(test: &str, namespaces: &str, inner: impl FnOnce()) {
     }
     // root keeps its capabilities; others get a user namespace in which they are root
     let user = if rustix::process::geteuid().is_root() { "" } else { "--map-root-user" };
-    let script = format!("exec unshare {user} {namespaces} sh -c 'ip link set lo up && exec \"$0\" --exact \"$1\" --nocapture' \"$0\" \"$1\"");
+    let script =
+        format!("exec unshare {user} {namespaces} sh -c 'ip link set lo up && exec \"$0\" --exact \"$1\" --nocapture' \"$0\" \"$1\"");
     let output = Command::new("sh")
         .args(["-c", &script])
         .arg(std::env::current_exe().unwrap())
