@@ -1,4 +1,33 @@
 //! The integration tests: one binary, one module per area.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::as_conversions,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a test says what it needs, and a panic is how it fails"
+)]
+
+mod bad_input;
+mod cases_a;
+mod cases_k;
+mod cases_l;
+mod cases_p;
+mod cases_q;
 mod cli;
 mod conf;
+mod durability;
+mod edits;
+mod layers;
+mod lifecycle;
+mod schema;
+mod seed_mysql;
+mod support;
+mod tcp_relay;

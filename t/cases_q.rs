@@ -1,0 +1,86 @@
+//! Cases Q: what the configuration file may say about listeners, and what is refused at the start, with which words.
+
+use crate::support::poll::{SOON, soon};
+use crate::support::{Conf, Gateway, client, namespace};
+
+/// Starts with these entries of `stream_proxy.tcp` and returns what the program said when it refused to.
+fn refusal(entry: &str) -> String {
+    let mut gateway = Gateway::launch(&[], Conf::new().tcp(entry));
+    let status = gateway.wait_exit(SOON);
+    assert!(!status.success(), "{entry}: {status}");
+    gateway.log()
+}
+
+#[test]
+fn entries_that_are_no_address_are_refused_with_apisix_words() {
+    for (case, entry, says) in [
+        ("Q11", "80.5", "80.5"),
+        ("Q13", "\"80.5\"", "invalid port format: 80.5"),
+        ("Q13", "\"1e3\"", "invalid port format: 1e3"),
+        ("a.1", "0", "port out of range (1-65535): 0"),
+        ("a.1", "65536", "port out of range (1-65535): 65536"),
+        ("a.1", "\"0-100\"", "port out of range (1-65535): 0-100"),
+        ("a.1", "\"100-70000\"", "port out of range (1-65535): 100-70000"),
+        ("a.1", "\"127.0.0.1:0\"", "port out of range (1-65535): 127.0.0.1:0"),
+        ("a.1", "\"3000-2000\"", "invalid port range (start > end): 3000-2000"),
+        ("a.1", "\"127.0.0.1:\"", "missing port: 127.0.0.1:"),
+    ] {
+        let said = refusal(entry);
+        assert!(said.contains(says), "{case}: {entry}: {says}\n{said}");
+    }
+    assert!(refusal("\"3000-2000\"").contains("invalid stream_proxy.tcp entry: "), "a.1: the prefix");
+}
+
+#[test]
+fn every_form_of_an_address_is_bound() {
+    namespace::network("cases_q::every_form_of_an_address_is_bound", || {
+        let conf = Conf::new()
+            .tcp("9100")
+            .tcp("\"127.0.0.1:9101\"")
+            .tcp("\":9102\"")
+            .tcp("\"[::1]:9103\"")
+            .tcp("\"9104-9106\"")
+            .tcp("\"127.0.0.1:9107-9108\"")
+            .tcp("\n        addr: 9109");
+        let gateway = Gateway::start(conf);
+        for port in 9100..=9109 {
+            let host = if port == 9103 { "[::1]" } else { "127.0.0.1" };
+            let to = format!("{host}:{port}").parse().unwrap();
+            soon(&format!("Q09: {to} accepts"), || client::closed(to));
+        }
+        assert!(client::refused("127.0.0.2:9101".parse().unwrap()), "Q09: only its address");
+        assert!(!client::refused("127.0.0.2:9100".parse().unwrap()), "Q09: every address");
+        assert_eq!(gateway.control_list("/v1/listeners").len(), 10, "Q09");
+    });
+}
+
+#[test]
+fn what_this_build_does_not_serve_is_refused_by_name() {
+    for (case, line, says) in [
+        ("udp", "gateway:\n  stream_proxy:\n    udp:\n      - 9200\n", "udp"),
+        ("Q07", "gateway:\n  stream_proxy:\n    tcp:\n      - addr: 9100\n        tls: true\n", "tls"),
+        ("etcd", "deployment:\n  config_provider: etcd\n", "etcd"),
+        ("unknown", "gateway:\n  stream_porxy:\n    tcp:\n      - 9100\n", "stream_proxy"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yaml");
+        std::fs::write(&file, line).unwrap();
+        let output = std::process::Command::new(crate::support::gateway::program())
+            .args(["run", "--config", file.to_str().unwrap()])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!output.status.success(), "{case}: {said}");
+        assert!(said.contains(says) && said.contains("config.yaml:"), "{case}: {says}, and the line\n{said}");
+    }
+}
+
+#[test]
+fn with_mode_stream_only_the_stream_part_runs() {
+    let port = crate::support::ports::free();
+    let gateway = Gateway::start(Conf::new().tcp(port));
+    let states: Vec<String> = gateway.control_list("/v1/listeners").iter().map(|l| l["state"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(states, ["active"], "Q01");
+    assert_eq!(gateway.count("sluice_listeners", &[("state", "active")]), 1, "Q01");
+}

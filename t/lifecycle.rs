@@ -1,0 +1,179 @@
+//! Start and end of the process, and life at the limit of open files.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::gateway::{Gateway, upstream};
+use crate::support::http;
+use crate::support::poll::{SOON, throughout, until};
+use crate::support::upstream::{self as servers, Server};
+use crate::support::{Conf, client, ports, soon};
+
+/// A gateway with a route to an echo, and one session through it.
+fn with_a_session(conf: Conf) -> (Gateway, Server, TcpStream, u16) {
+    let server = servers::echo();
+    let port = ports::free();
+    let gateway = Gateway::start(conf.tcp(port));
+    gateway.admin().must_put("stream_routes", "r", &json!({"upstream": upstream(&[&server.node()])}));
+    let stream = until(SOON, "a session", || session(port));
+    (gateway, server, stream, port)
+}
+
+fn session(port: u16) -> Option<TcpStream> {
+    let mut stream = client::try_connect(ports::local(port)).ok()?;
+    client::ping(&mut stream, b"hello").ok()?;
+    Some(stream)
+}
+
+#[test]
+fn sigterm_drains_and_ends_with_0_once_the_last_session_is_gone() {
+    let (mut gateway, _server, mut stream, port) = with_a_session(Conf::new().drain_timeout("60s"));
+    gateway.signal(Signal::TERM);
+    soon("readiness ends", || gateway.readyz().is_none_or(|a| a.status == 503));
+    let answer = gateway.readyz().expect("the metrics server answers while draining");
+    assert!(answer.status == 503 && answer.text().contains("drain"), "{}", answer.text());
+    assert_eq!(http::call(gateway.metrics_addr(), "GET", "/healthz", &[], b"").unwrap().status, 200, "alive all the same");
+    soon("new connections are refused", || client::refused(ports::local(port)));
+    client::ping(&mut stream, b"unfinished business").expect("the session goes on");
+    assert!(gateway.alive());
+    drop(stream);
+    let status = gateway.wait_exit(SOON);
+    assert_eq!(status.code(), Some(0));
+    let log = gateway.access_log();
+    assert!(log.iter().any(|l| l["reason"] == "ok" && l["route"] == "r"), "{log:?}");
+}
+
+#[test]
+fn sessions_that_outlast_the_drain_time_are_ended_with_that_reason() {
+    let (mut gateway, _server, mut stream, _) = with_a_session(Conf::new().drain_timeout("1s"));
+    let begin = Instant::now();
+    gateway.signal(Signal::TERM);
+    assert_eq!(client::read_all(&mut stream).0, Vec::<u8>::new());
+    let status = gateway.wait_exit(SOON);
+    assert_eq!(status.code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    let log = gateway.access_log();
+    assert!(log.iter().any(|l| l["reason"] == "drain_deadline"), "{log:?}");
+}
+
+#[test]
+fn a_second_sigterm_does_not_wait_for_sessions() {
+    let (mut gateway, _server, mut stream, _) = with_a_session(Conf::new().drain_timeout("600s"));
+    gateway.signal(Signal::TERM);
+    soon("it drains", || gateway.readyz().is_none_or(|a| a.status == 503));
+    client::ping(&mut stream, b"x").expect("the session goes on");
+    let begin = Instant::now();
+    gateway.signal(Signal::TERM);
+    gateway.wait_exit(SOON);
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_restart_serves_what_was_stored() {
+    let (mut gateway, _server, stream, port) = with_a_session(Conf::new());
+    let addr = ports::free_addr();
+    gateway.listen("l", addr);
+    drop(stream);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+    gateway.start_again();
+    soon("conf's port serves", || session(port).is_some());
+    soon("the stored port serves", || session(addr.port()).is_some());
+}
+
+#[test]
+fn out_of_files_accepting_pauses_without_spinning_and_recovers() {
+    const LIMIT: usize = 256;
+    let server = servers::echo();
+    let port = ports::free();
+    let limit = format!("--nofile={LIMIT}");
+    let gateway = Gateway::start_under(&["prlimit", &limit], Conf::new().tcp(port));
+    gateway.admin().must_put("stream_routes", "r", &json!({"upstream": upstream(&[&server.node()])}));
+    let mut first = until(SOON, "a session", || session(port));
+
+    // the kernel completes them all; the gateway cannot accept them all
+    let crowd: Vec<TcpStream> = (0..2 * LIMIT).map(|_| client::connect(ports::local(port))).collect();
+    until(SOON, "the files are used up, or nearly", || (gateway.fds() + 64 > LIMIT).then_some(()));
+    let (cpu, begin) = (gateway.cpu(), Instant::now());
+    throughout(Duration::from_secs(3), "the first session goes on", || {
+        std::thread::park_timeout(Duration::from_millis(100));
+        client::ping(&mut first, b"x").is_ok()
+    });
+    let used = (gateway.cpu() - cpu).as_secs_f64() / begin.elapsed().as_secs_f64();
+    assert!(used < 0.2, "it uses {:.0} % of a processor while it can accept nothing", used * 100.0);
+
+    drop(crowd);
+    soon("it accepts again", || session(port).is_some());
+    assert!(
+        gateway.count("sluice_accept_pauses_total", &[]) >= 1
+            || gateway.count("sluice_connections_closed_total", &[("reason", "overload")]) >= 1
+    );
+    client::ping(&mut first, b"x").expect("the first session outlived it all");
+}
+
+#[test]
+fn each_session_has_one_line_in_the_access_log() {
+    let hello = servers::hello();
+    let refusing = servers::refusing();
+    let (a, b, c) = (ports::free(), ports::free(), ports::free());
+    let gateway = Gateway::start(Conf::new().tcp(a).tcp(b).tcp(c));
+    let admin = gateway.admin();
+    admin.must_put("stream_routes", "good", &json!({"server_port": a, "upstream": upstream(&[&hello.node()])}));
+    admin.must_put("stream_routes", "bad", &json!({"server_port": b, "upstream": upstream(&[&refusing.addr.to_string()])}));
+    soon("the good route serves", || client::served(ports::local(a)));
+    soon("the bad route is there", || client::closed(ports::local(b)) && gateway.closed_for("bad", "upstream_refused") >= 1);
+    soon("a line each", || gateway.access_log().len() as u64 == gateway.count("sluice_connections_closed_total", &[]));
+    let before = gateway.access_log().len();
+
+    let served: Vec<String> = (0..7)
+        .map(|_| {
+            let mut stream = client::connect(ports::local(a));
+            std::io::Write::write_all(&mut stream, b"mmm").unwrap();
+            assert_eq!(client::read_all(&mut stream).0, b"hello world\n");
+            stream.local_addr().unwrap().port().to_string()
+        })
+        .collect();
+    assert!(client::closed(ports::local(b)));
+    assert!(client::closed(ports::local(c)));
+    soon("nine more lines", || gateway.access_log().len() == before + 9);
+    let log = gateway.access_log().split_off(before);
+    for port in served {
+        let line = log.iter().find(|l| l["client_port"].to_string().trim_matches('"') == port);
+        let line = line.unwrap_or_else(|| panic!("client port {port} in {log:?}"));
+        assert_eq!((&line["route"], &line["reason"], &line["client_ip"]), (&json!("good"), &json!("ok"), &json!("127.0.0.1")), "{line}");
+        assert_eq!((&line["rx_bytes"], &line["tx_bytes"]), (&json!(3), &json!(12)), "{line}");
+        assert_eq!((&line["proto"], &line["endpoint"]), (&json!("tcp"), &json!(hello.node())), "{line}");
+    }
+    let reasons: Vec<&str> = log.iter().map(|l| l["reason"].as_str().unwrap()).collect();
+    for reason in ["upstream_refused", "no_route"] {
+        assert_eq!(reasons.iter().filter(|r| **r == reason).count(), 1, "{reasons:?}");
+    }
+}
+
+#[test]
+fn no_key_is_ever_logged() {
+    let (gateway, _server, _stream, _) = with_a_session(Conf::new());
+    let key = gateway.conf.admin_key.clone();
+    for path in ["/upstreams?api_key=wrong-key-in-the-query", "/stream_routes/none", "/nothing"] {
+        gateway.admin().call("GET", path, b"");
+    }
+    assert!(!gateway.log().is_empty(), "it says something");
+    assert!(!gateway.log().contains(&key) && !gateway.log().contains("wrong-key-in-the-query"));
+}
+
+#[test]
+fn a_required_port_that_cannot_be_bound_is_not_ready_and_heals_by_itself() {
+    let port = ports::free();
+    let squatter = std::net::TcpListener::bind(("0.0.0.0", port)).unwrap();
+    let mut gateway = Gateway::launch(&[], Conf::new().tcp(port));
+    let answer =
+        until(SOON, "an answer of readiness that names the port", || gateway.readyz().filter(|a| a.text().contains(&port.to_string())));
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(http::call(gateway.metrics_addr(), "GET", "/healthz", &[], b"").unwrap().status, 200);
+    drop(squatter);
+    gateway.wait_ready();
+    assert!(client::closed(ports::local(port)));
+}

@@ -1,0 +1,127 @@
+//! The configuration file of a test's gateway, as YAML text.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::ports;
+
+/// The key that the Admin API of test gateways takes.
+pub const KEY: &str = "test-key-of-the-administrator-01";
+/// The key that may only read.
+pub const VIEWER: &str = "test-key-of-the-viewer-000000002";
+
+/// A configuration in the making. Ports that are not given are free ones.
+#[derive(Clone, Debug)]
+pub struct Conf {
+    /// The top key: `gateway`, or `apisix` as in the seed.
+    pub top: &'static str,
+    /// Entries of `stream_proxy.tcp`, as YAML scalars.
+    pub tcp: Vec<String>,
+    pub admin_ip: String,
+    pub admin_port: u16,
+    pub metrics_port: u16,
+    pub control_port: u16,
+    pub admin_key: String,
+    pub drain_timeout: Option<String>,
+    pub workers: Option<usize>,
+    /// Where the store lives, if not in the gateway's own folder.
+    pub store: Option<std::path::PathBuf>,
+}
+
+impl Conf {
+    pub fn new() -> Self {
+        Self {
+            top: "gateway",
+            tcp: Vec::new(),
+            admin_ip: "127.0.0.1".into(),
+            admin_port: ports::free(),
+            metrics_port: ports::free(),
+            control_port: ports::free(),
+            admin_key: KEY.into(),
+            drain_timeout: None,
+            workers: None,
+            store: None,
+        }
+    }
+
+    /// Adds a TCP listener: an entry as it stands in the YAML list.
+    pub fn tcp(mut self, entry: impl ToString) -> Self {
+        self.tcp.push(entry.to_string());
+        self
+    }
+
+    pub fn drain_timeout(mut self, text: &str) -> Self {
+        self.drain_timeout = Some(text.into());
+        self
+    }
+
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
+    /// The file's text for a gateway whose own folder is `dir`.
+    pub fn text(&self, dir: &Path) -> String {
+        let mut out = format!("{}:\n  proxy_mode: stream\n", self.top);
+        if let Some(time) = &self.drain_timeout {
+            writeln!(out, "  drain_timeout: {time}").unwrap();
+        }
+        if let Some(count) = self.workers {
+            writeln!(out, "  workers: {count}").unwrap();
+        }
+        if !self.tcp.is_empty() {
+            out.push_str("  stream_proxy:\n    tcp:\n");
+            for entry in &self.tcp {
+                writeln!(out, "      - {entry}").unwrap();
+            }
+        }
+        let store = self.store.clone().unwrap_or_else(|| dir.join("store.redb"));
+        write!(
+            out,
+            "deployment:
+  config_provider: embedded
+  embedded:
+    path: {store}
+  admin:
+    allow_admin:
+      - 127.0.0.0/8
+    admin_listen:
+      ip: {admin_ip}
+      port: {admin}
+    admin_key:
+      - name: admin
+        key: {key}
+        role: admin
+      - name: viewer
+        key: {VIEWER}
+        role: viewer
+telemetry:
+  metrics_listen: 127.0.0.1:{metrics}
+  control_listen: 127.0.0.1:{control}
+  log:
+    level: info
+    format: json
+  access_log:
+    enabled: true
+    format: json
+    path: {access}
+    sample: 1
+",
+            store = store.display(),
+            admin_ip = self.admin_ip,
+            admin = self.admin_port,
+            key = self.admin_key,
+            metrics = self.metrics_port,
+            control = self.control_port,
+            access = dir.join("access.log").display(),
+        )
+        .unwrap();
+        out
+    }
+}
+
+impl Default for Conf {
+    fn default() -> Self {
+        Self::new()
+    }
+}

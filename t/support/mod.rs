@@ -1,0 +1,15 @@
+//! What the end-to-end tests share: a running gateway, a small HTTP client, upstreams with a temper, and waiting without guessing.
+
+pub mod client;
+pub mod conf;
+pub mod gateway;
+pub mod http;
+pub mod metrics;
+pub mod namespace;
+pub mod poll;
+pub mod ports;
+pub mod upstream;
+
+pub use conf::Conf;
+pub use gateway::Gateway;
+pub use poll::{soon, until};
