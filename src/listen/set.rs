@@ -136,7 +136,7 @@ impl ListenSet {
         if let Some(arrived) = snapshot.arrived() {
             self.parts.metrics.config_apply_seconds.observe(arrived.elapsed().as_secs_f64());
         }
-        self.parts.metrics.set_revision("applied", snapshot.revision());
+        self.parts.metrics.set_applied_revision(snapshot.revision());
         self.parts.applied.set(snapshot.revision());
     }
 

@@ -3,7 +3,7 @@
 pub mod access;
 mod families;
 pub mod log;
-mod ports;
+mod process;
 mod series;
 pub mod stamp;
 
