@@ -120,41 +120,44 @@ impl Shared {
             (decide(&image)?, image.revision())
         };
         let Some(step) = step else { return Ok(newest) };
-        let at = step.at;
         let shared = self.clone();
-        // the turn comes back with the outcome, and ends only when the step is published
-        let (_turn, written) = match blocking(move || shared.persist(vault, step)).await {
-            Ok((turn, written)) => (Some(turn), written),
-            Err(fault) => (None, Err(fault)),
+        // published in there too, so that nothing can come between the disk and the image
+        let written = match blocking(move || shared.persist(vault, step)).await {
+            Ok(written) => written,
+            Err(panicked) => {
+                self.health.went_down(&self.path, &panicked);
+                Err(panicked)
+            }
         };
-        match written {
-            Ok(step) => {
-                self.health.came_up(&self.path);
-                self.feed.publish(step);
-                Ok(at)
+        written.map_err(|fault| {
+            op(&self.health).inc();
+            match refusal(&self.path, &fault) {
+                StoreError::Unavailable { reason } => StoreError::Unavailable { reason },
+                lasting => StoreError::Unavailable { reason: lasting.to_string() },
             }
-            Err(fault) => {
-                op(&self.health).inc();
-                self.health.went_down(&self.path, &fault);
-                Err(match refusal(&self.path, &fault) {
-                    StoreError::Unavailable { reason } => StoreError::Unavailable { reason },
-                    lasting => StoreError::Unavailable { reason: lasting.to_string() },
-                })
-            }
-        }
+        })
     }
 
-    /// Makes a step durable. Blocks.
-    fn persist(&self, mut vault: OwnedMutexGuard<Vault>, step: Step) -> (OwnedMutexGuard<Vault>, Result<Step, Fault>) {
-        let mut written = if vault.is_open() { Ok(()) } else { self.heal(&mut vault) };
-        if written.is_ok() {
-            written = vault.write(&step);
-            if written.is_err() {
-                // if only this write was too much for the disk, nothing of it stays behind from now on; else the next write tries again
-                let _ = self.heal(&mut vault);
-            }
+    /// Makes a step durable, then publishes it. Blocks.
+    fn persist(&self, mut vault: OwnedMutexGuard<Vault>, step: Step) -> Result<Revision, Fault> {
+        if let Err(fault) = self.keep(&mut vault, &step) {
+            self.health.went_down(&self.path, &fault);
+            return Err(fault);
         }
-        (vault, written.map(|()| step))
+        self.health.came_up(&self.path);
+        let at = step.at;
+        self.feed.publish(step);
+        Ok(at)
+    }
+
+    fn keep(&self, vault: &mut Vault, step: &Step) -> Result<(), Fault> {
+        if !vault.is_open() {
+            self.heal(vault)?;
+        }
+        vault.write(step).inspect_err(|_| {
+            // if only this write was too much for the disk, nothing of it stays behind from now on; else the next write tries again
+            let _ = self.heal(vault);
+        })
     }
 
     /// Opens the file again with what was acknowledged in it, and nothing else. Blocks.
