@@ -9,7 +9,7 @@ use crate::upstream;
 
 /// Registries with nothing in them.
 pub(crate) fn registries() -> Registries {
-    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::default() }
+    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0 }
 }
 
 pub(crate) fn id(text: &str) -> Id {
