@@ -143,8 +143,7 @@ fn rejections(parts: &ControlParts) -> Answer {
 }
 
 fn one(parts: &ControlParts, kind: &str, id: &str) -> Result<Answer, Answer> {
-    let key = format!("{kind}/{id}");
-    let found = parts.status.objects().into_iter().find(|status| status.key == key);
+    let found = parts.status.get(&format!("{kind}/{id}"));
     found.map(|status| Answer::ok(&object(&status, true))).ok_or_else(Answer::no_key)
 }
 

@@ -95,6 +95,11 @@ impl Answer {
         self.status
     }
 
+    /// The body, read again; null if it is no JSON.
+    pub(super) fn into_json(self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
     /// The message for the wire.
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));

@@ -18,6 +18,7 @@ use super::server::{Head, Site};
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::control::ingest::Ingest;
+use crate::live::applied::{Applied, AppliedWriter, applied};
 use crate::schema::Schemas;
 use crate::store::{Entry, Guard, Listing, Op, Revision, Store, StoreError, Subscription, Txn};
 
@@ -28,6 +29,8 @@ pub(super) const KEY: &str = "key-of-admin";
 pub(super) struct Fake {
     pub(super) store: Arc<Memory>,
     pub(super) parts: Parts,
+    pub(super) applied: AppliedWriter,
+    reads: Applied,
 }
 
 /// What a test may change before it asks.
@@ -40,7 +43,8 @@ pub(super) struct Parts {
 impl Fake {
     pub(super) fn new() -> Self {
         let schemas = Arc::new(Schemas::compile().unwrap());
-        Self { store: Arc::default(), parts: Parts { stream_enabled: true, allow: Vec::new(), schemas } }
+        let (applied, reads) = applied();
+        Self { applied, reads, store: Arc::default(), parts: Parts { stream_enabled: true, allow: Vec::new(), schemas } }
     }
 
     fn admin(&self) -> Admin {
@@ -54,6 +58,7 @@ impl Fake {
             allow: self.parts.allow.clone(),
             stream_enabled: self.parts.stream_enabled,
             reserved: BTreeSet::from([Id::parse("conf-tcp-0").unwrap()]),
+            applied: self.reads.clone(),
         }))
     }
 

@@ -15,11 +15,12 @@ use tokio::sync::RwLock;
 use super::auth::{self, Keys};
 use super::envelope::Answer;
 use super::server::{self, Head, Site};
-use super::{resource, schemas};
+use super::{resource, schemas, validate};
 use crate::base::cidr::Cidr;
 use crate::base::drain;
 use crate::base::id::{Id, Kind};
 use crate::control::ingest::Ingest;
+use crate::live::applied::Applied;
 use crate::schema::Schemas;
 use crate::store::Store;
 
@@ -41,6 +42,8 @@ pub struct AdminParts {
     pub stream_enabled: bool,
     /// The ids of listeners that the configuration file owns.
     pub reserved: BTreeSet<Id>,
+    /// The applied revision, for writes that wait until they are live.
+    pub applied: Applied,
 }
 
 impl std::fmt::Debug for AdminParts {
@@ -74,6 +77,8 @@ enum Place<'a> {
     Schema(&'a str),
     /// `schema/validate/<kind>`
     Validate(&'a str),
+    /// `configs/validate`
+    ValidateAll,
     /// `<kind>[/<id>]`
     Objects(Kind, Option<&'a str>),
     /// A kind that there is not.
@@ -86,7 +91,8 @@ fn place<'a>(segments: &[&'a str]) -> Place<'a> {
         [] => Place::Root,
         ["schema", "validate", kind] => Place::Validate(kind),
         ["schema", name] => Place::Schema(name),
-        ["schema", ..] => Place::Elsewhere,
+        ["configs", "validate"] => Place::ValidateAll,
+        ["schema" | "configs", ..] => Place::Elsewhere,
         [dir, rest @ ..] => match (Kind::from_dir(dir), rest) {
             (None, _) => Place::Unknown(dir),
             (Some(kind), []) => Place::Objects(kind, None),
@@ -121,8 +127,8 @@ impl Admin {
             }
             Place::Objects(..) if !resource::is_verb(&head.method) => Err(Answer::not_found()),
             Place::Schema(_) if head.method != Method::GET => Err(Answer::not_found()),
-            Place::Validate(_) if head.method != Method::POST => Err(Answer::not_found()),
-            Place::Objects(..) | Place::Schema(_) | Place::Validate(_) => Ok(()),
+            Place::Validate(_) | Place::ValidateAll if head.method != Method::POST => Err(Answer::not_found()),
+            Place::Objects(..) | Place::Schema(_) | Place::Validate(_) | Place::ValidateAll => Ok(()),
         }
     }
 }
@@ -143,11 +149,12 @@ impl Site for Admin {
         let segments = head.segments();
         match place(&segments) {
             Place::Objects(kind, id) => {
-                let ask = resource::Ask { admin: self, kind, id, query: &head.query, raw: &body, body: parsed };
+                let ask = resource::Ask { admin: self, kind, id, query: &head.query, headers: &head.headers, raw: &body, body: parsed };
                 resource::answer(&head.method, ask).await.unwrap_or_else(|refusal| refusal)
             }
             Place::Schema(name) => schemas::show(&self.parts.schemas, name),
             Place::Validate(dir) => schemas::validate(&self.parts.schemas, dir, parsed.as_ref()),
+            Place::ValidateAll => validate::answer(&self.parts, parsed.as_ref()),
             Place::Elsewhere | Place::Root | Place::Unknown(_) => Answer::not_found(),
         }
     }

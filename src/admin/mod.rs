@@ -14,6 +14,7 @@ mod refs;
 mod resource;
 mod schemas;
 mod server;
+mod validate;
 
 pub use auth::{AdminKey, Keys, Role};
 pub use control::{ControlParts, serve_control};

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -34,6 +35,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 const AGE: Duration = Duration::from_secs(600);
 /// For what a closing connection is still doing.
 const GRACE: Duration = Duration::from_secs(5);
+/// Bytes of a refused body that are read away, and how long that may take.
+const DISCARD: (usize, Duration) = (8 * 1024 * 1024, Duration::from_secs(5));
 /// Bytes for a request's head.
 const HEAD_BYTES: usize = 32 * 1024;
 
@@ -141,7 +144,10 @@ async fn respond<S: Site>(site: Arc<S>, peer: IpAddr, request: Request<Incoming>
         peer,
     };
     let answer = match site.gate(&head) {
-        Some(refusal) => refusal,
+        Some(refusal) => {
+            discard(&head, body).await;
+            refusal
+        }
         None => answer(&*site, &head, body).await,
     };
     let answer = site.finish(answer);
@@ -150,6 +156,11 @@ async fn respond<S: Site>(site: Arc<S>, peer: IpAddr, request: Request<Incoming>
 }
 
 async fn answer<S: Site>(site: &S, head: &Head, body: Incoming) -> Answer {
+    let told = body.size_hint().lower();
+    if usize::try_from(told).is_ok_and(|told| told > S::BODY) {
+        discard(head, body).await;
+        return Answer::bad(format!("invalid request body: request size {told} is greater than the maximum size {} allowed", S::BODY));
+    }
     let body = match timeout(BODY_TIME, read(body, S::BODY)).await {
         Ok(Ok(body)) => body,
         Ok(Err(problem)) => return Answer::bad(format!("invalid request body: {problem}")),
@@ -162,17 +173,32 @@ async fn answer<S: Site>(site: &S, head: &Head, body: Incoming) -> Answer {
 }
 
 async fn read(body: Incoming, limit: usize) -> Result<Bytes, String> {
-    use hyper::body::Body;
-    let told = body.size_hint().lower();
-    if usize::try_from(told).is_ok_and(|told| told <= limit) {
-        match Limited::new(body, limit).collect().await {
-            Ok(whole) => return Ok(whole.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => {}
-            Err(error) => return Err(error.to_string()),
-        }
+    match Limited::new(body, limit).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(format!("request size is greater than the maximum size {limit} allowed")),
+        Err(error) => Err(error.to_string()),
     }
-    let size = if told > 0 { format!("request size {told}") } else { "request size".to_owned() };
-    Err(format!("{size} is greater than the maximum size {limit} allowed"))
+}
+
+/// Reads a body away that nobody wants: closing with unread bytes would reset the connection, and the answer could get lost with
+/// it. Who waits for leave to send one (`Expect`) has not sent any.
+async fn discard(head: &Head, body: Incoming) {
+    if head.headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let (limit, time) = DISCARD;
+    let all = async {
+        let mut body = body;
+        let mut seen = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            seen += frame.data_ref().map_or(0, Bytes::len);
+            if seen > limit {
+                break;
+            }
+        }
+    };
+    // what is left after this is the client's own fault
+    let _ = timeout(time, all).await;
 }
 
 #[cfg(test)]
@@ -241,10 +267,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_gate_refuses_is_answered_without_its_body() {
+    async fn a_refusal_is_read_by_a_client_that_sends_its_whole_body_first() {
         let running = start().await;
-        let text = talk(running.addr, "PUT /closed HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
-        assert!(text.starts_with("HTTP/1.1 403 "), "{text}");
+        let body = "x".repeat(4 * 1024 * 1024);
+        for (path, status) in [("/closed", "403"), ("/", "400")] {
+            let head = format!("PUT {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            let text = talk(running.addr, &(head + &body)).await;
+            assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_does_not_wait_for_ever_for_a_body() {
+        for expect in ["", "Expect: 100-continue\r\n"] {
+            let text = talk_still(&format!("PUT /closed HTTP/1.1\r\nHost: a\r\n{expect}Content-Length: 5\r\n\r\n")).await;
+            assert!(text.starts_with("HTTP/1.1 403 "), "{text}");
+        }
     }
 
     #[tokio::test]

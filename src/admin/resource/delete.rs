@@ -1,33 +1,52 @@
 //! `DELETE <kind>/<id>`: unless something stored still names the object; `?force=true` does not look.
 
 use super::super::envelope::Answer;
+use super::super::gate::AdminParts;
 use super::super::refs;
 use super::Ask;
+use super::terms::Terms;
+use super::write::ATTEMPTS;
 use crate::base::id::Key;
-use crate::store::{Op, Txn};
+use crate::store::{Guard, Op, Revision, StoreError, Txn};
 
 /// 200 with `deleted`, 404, or 400 while the object is in use.
-pub(super) async fn delete(ask: &Ask<'_>) -> Result<Answer, Answer> {
+pub(super) async fn delete(ask: &Ask<'_>, terms: &Terms) -> Result<Answer, Answer> {
+    let parts = &ask.admin.parts;
     let id = ask.id.ok_or_else(|| Answer::bad(format!("missing {} id", ask.kind.label())))?;
     ask.not_reserved(id)?;
     let key = ask.key(id).ok_or_else(Answer::no_key)?;
-    if ask.query.is_true("force") || !refs::is_referred_to(ask.kind) {
-        return remove(ask, &key).await;
-    }
-    let _alone = ask.admin.references.write().await;
-    refs::unused(&ask.admin.parts, &key).await?;
-    remove(ask, &key).await
+    let deleted = if ask.query.is_true("force") || !refs::is_referred_to(ask.kind) {
+        remove(parts, &key, terms).await?
+    } else {
+        let _alone = ask.admin.references.write().await;
+        refs::unused(parts, &key).await?;
+        remove(parts, &key, terms).await?
+    };
+    let answer = Answer::deleted(&key.path(&parts.prefix));
+    Ok(match deleted {
+        Some(at) => terms.settle(parts, at, answer).await,
+        None => answer,
+    })
 }
 
-/// Between the look and the delete somebody else may delete it too: then both are told that it is gone.
-async fn remove(ask: &Ask<'_>, key: &Key) -> Result<Answer, Answer> {
-    let parts = &ask.admin.parts;
+/// Deletes what was looked at, or looks again. The revision of the delete; `None` for a trial.
+async fn remove(parts: &AdminParts, key: &Key, terms: &Terms) -> Result<Option<Revision>, Answer> {
     let path = key.path(&parts.prefix);
-    if parts.store.get(&path).await?.is_none() {
-        return Err(Answer::no_key());
+    let mut lost = None;
+    for _ in 0..ATTEMPTS {
+        let entry = parts.store.get(&path).await?.ok_or_else(Answer::no_key)?;
+        terms.allow(Some(&entry))?;
+        if terms.dry_run {
+            return Ok(None);
+        }
+        let guard = Guard { key: path.clone(), modified: Some(entry.modified) };
+        match parts.store.commit(Txn { guards: vec![guard], ops: vec![Op::Delete { key: path.clone() }] }).await {
+            Ok(at) => return Ok(Some(at)),
+            Err(conflict @ StoreError::Conflict { .. }) => lost = Some(conflict),
+            Err(other) => return Err(other.into()),
+        }
     }
-    parts.store.commit(Txn { guards: Vec::new(), ops: vec![Op::Delete { key: path.clone() }] }).await?;
-    Ok(Answer::deleted(&path))
+    Err(lost.map_or_else(Answer::no_key, Answer::from))
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use super::super::envelope::{Answer, item, value_of};
 use super::Ask;
+use super::terms::tagged;
 
 /// The object, or 404.
 pub(super) async fn get(ask: &Ask<'_>) -> Result<Answer, Answer> {
     let parts = &ask.admin.parts;
     let key = ask.id.and_then(|id| ask.key(id)).ok_or_else(Answer::no_key)?;
     let entry = parts.store.get(&key.path(&parts.prefix)).await?.ok_or_else(Answer::no_key)?;
-    Ok(Answer::ok(&item(&entry, value_of(&entry))))
+    Ok(tagged(Answer::ok(&item(&entry, value_of(&entry))), entry.modified))
 }
 
 #[cfg(test)]

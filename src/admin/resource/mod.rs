@@ -5,16 +5,18 @@ mod get;
 mod list;
 mod post;
 mod put;
+mod terms;
 mod write;
 
-use hyper::Method;
 use hyper::body::Bytes;
+use hyper::{HeaderMap, Method};
 use serde_json::Value;
 
 use super::envelope::Answer;
-use super::gate::Admin;
+use super::gate::{Admin, AdminParts};
 use super::query::Query;
 use crate::base::id::{Id, Key, Kind};
+use terms::Terms;
 
 /// One request for objects of a kind.
 pub(super) struct Ask<'a> {
@@ -26,6 +28,8 @@ pub(super) struct Ask<'a> {
     pub(super) id: Option<&'a str>,
     /// The arguments.
     pub(super) query: &'a Query,
+    /// The headers.
+    pub(super) headers: &'a HeaderMap,
     /// The body as sent.
     pub(super) raw: &'a Bytes,
     /// The body as read; `None` if there was none.
@@ -59,16 +63,23 @@ pub(super) fn is_verb(method: &Method) -> bool {
 
 /// The answer to a request, a refusal being the error.
 pub(super) async fn answer(method: &Method, ask: Ask<'_>) -> Result<Answer, Answer> {
-    let ttl = ask.query.ttl()?;
+    let terms = Terms::read(method, ask.query, ask.headers)?;
     match (method, ask.kind) {
         (&Method::GET, _) if ask.id.is_none() => list::list(&ask).await,
         (&Method::GET, _) => get::get(&ask).await,
-        (&Method::PUT, _) => put::put(&ask, ttl).await,
+        (&Method::PUT, _) => put::put(&ask, terms).await,
         (&Method::POST, Kind::Setting) => Err(unsupported(method, ask.kind, FIXED_ID)),
-        (&Method::POST, _) => post::post(&ask, ttl).await,
-        (&Method::DELETE, _) => delete::delete(&ask).await,
+        (&Method::POST, _) => post::post(&ask, terms).await,
+        (&Method::DELETE, _) => delete::delete(&ask, &terms).await,
         (_, kind) => Err(unsupported(method, kind, if kind == Kind::Setting { FIXED_ID } else { PATCH_LESS })),
     }
+}
+
+/// Whether an object that nobody writes would be taken; one without an id is judged under one that nobody gets.
+pub(super) fn judge_item(parts: &AdminParts, kind: Kind, id: Option<&str>, value: &Value) -> Result<(), Answer> {
+    let unnamed = if kind == Kind::Setting { "global" } else { "0" };
+    let key = write::key_of(parts, kind, id.unwrap_or(unnamed), value)?;
+    write::judge(parts, &key, value.to_string().as_bytes())
 }
 
 fn unsupported(method: &Method, kind: Kind, allowed: &'static str) -> Answer {

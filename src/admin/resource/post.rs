@@ -1,7 +1,5 @@
 //! `POST <kind>`: creates an object whose id is made here: the revision of a write, so it grows and is never given twice.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -9,12 +7,13 @@ use super::super::envelope::Answer;
 use super::super::gate::AdminParts;
 use super::super::refs;
 use super::Ask;
+use super::terms::Terms;
 use super::write::{self, Draft};
 use crate::base::id::{Id, Key};
 use crate::store::{Op, Txn};
 
 /// 201 with the object and its id.
-pub(super) async fn post(ask: &Ask<'_>, ttl: Option<Duration>) -> Result<Answer, Answer> {
+pub(super) async fn post(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer> {
     let parts = &ask.admin.parts;
     let body = ask.body.clone().ok_or_else(|| Answer::bad("missing configurations"))?;
     if ask.id.is_some() || body.get("id").is_some() {
@@ -23,12 +22,13 @@ pub(super) async fn post(ask: &Ask<'_>, ttl: Option<Duration>) -> Result<Answer,
     write::no_times(&body)?;
     // a wrong body takes no id: it is judged under one that nobody gets
     write::judge(parts, &Key::new(ask.kind, id(0)?), ask.raw)?;
-    let _shared = ask.admin.references.read().await;
     refs::guards(parts, ask.kind, &body).await?;
     let Value::Object(mut value) = body else { return Err(Answer::bad("invalid configuration: wrong type: expected object")) };
-    let id = id(next(parts).await?)?;
+    // a trial takes no id either
+    let number = if terms.dry_run { 0 } else { next(parts).await? };
+    let id = id(number)?;
     value.insert("id".into(), Value::String(id.as_str().to_owned()));
-    Draft { key: Key::new(ask.kind, id), value, ttl, replaces: false }.commit(parts).await
+    Draft { key: Key::new(ask.kind, id), value, terms, replaces: false }.write(ask.admin).await
 }
 
 /// A number that this store has never given before.

@@ -1,17 +1,16 @@
 //! `PUT <kind>/<id>`: creates or replaces an object whose id the client chose.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::super::envelope::Answer;
 use super::super::refs;
 use super::Ask;
+use super::terms::Terms;
 use super::write::{self, Draft};
 use crate::base::id::Kind;
 
 /// 201 for a new object, 200 for a replaced one.
-pub(super) async fn put(ask: &Ask<'_>, ttl: Option<Duration>) -> Result<Answer, Answer> {
+pub(super) async fn put(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer> {
     let parts = &ask.admin.parts;
     let mut body = ask.body.clone().ok_or_else(|| Answer::bad("missing configurations"))?;
     let id = id(ask.kind, ask.id, body.get("id"))?;
@@ -23,8 +22,7 @@ pub(super) async fn put(ask: &Ask<'_>, ttl: Option<Duration>) -> Result<Answer, 
     ask.not_reserved(&id)?;
     write::judge(parts, &key, ask.raw)?;
     let Value::Object(value) = body else { return Err(Answer::bad("invalid configuration: wrong type: expected object")) };
-    let _shared = ask.admin.references.read().await;
-    Draft { key, value, ttl, replaces: true }.commit(parts).await
+    Draft { key, value, terms, replaces: true }.write(ask.admin).await
 }
 
 /// The id: from the path, else from the body; if both say one, the same.

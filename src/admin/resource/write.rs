@@ -1,22 +1,23 @@
 //! What `PUT` and `POST` share: the checks that a body passes, and the transaction that writes it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde_json::{Map, Value};
 
 use super::super::envelope::{Answer, value_of};
-use super::super::gate::AdminParts;
+use super::super::gate::{Admin, AdminParts};
 use super::super::refs;
+use super::terms::{Terms, tagged};
 use crate::base::id::{Id, Key, Kind};
 use crate::base::violation::{Rejected, Stage};
 use crate::control::ingest::Verdict;
 use crate::schema;
-use crate::store::{Entry, Guard, Op, StoreError, Txn};
+use crate::store::{Entry, Guard, Op, Revision, StoreError, Txn};
 
 /// How often a transaction is tried whose guards somebody else broke.
-const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 5;
 /// Set by the server alone.
 const TIMES: [&str; 2] = ["create_time", "update_time"];
 
@@ -64,24 +65,42 @@ pub(super) struct Draft {
     pub(super) key: Key,
     /// What goes there, without its times.
     pub(super) value: Map<String, Value>,
-    /// How long it stays.
-    pub(super) ttl: Option<Duration>,
+    /// On what terms.
+    pub(super) terms: Terms,
     /// Whether there may be one already.
     pub(super) replaces: bool,
 }
 
 impl Draft {
-    /// Writes it: what it refers to exists, what it replaces is what was read, or it is all looked at again.
-    pub(super) async fn commit(mut self, parts: &AdminParts) -> Result<Answer, Answer> {
+    /// Writes it, so that whoever deletes what it refers to comes before or after; then waits as long as its terms say.
+    pub(super) async fn write(self, admin: &Admin) -> Result<Answer, Answer> {
+        let terms = self.terms.clone();
+        let written = {
+            let _shared = admin.references.read().await;
+            self.commit(&admin.parts).await?
+        };
+        Ok(match written {
+            (answer, Some(at)) => terms.settle(&admin.parts, at, answer).await,
+            (answer, None) => answer,
+        })
+    }
+
+    /// What it refers to exists, what it replaces is what was read, or it is all looked at again. No revision: it was a trial.
+    async fn commit(mut self, parts: &AdminParts) -> Result<(Answer, Option<Revision>), Answer> {
         let path = self.key.path(&parts.prefix);
         let mut lost = None;
         for _ in 0..ATTEMPTS {
             let previous = if self.replaces { parts.store.get(&path).await? } else { None };
+            self.terms.allow(previous.as_ref())?;
             let txn = self.transaction(parts, &path, previous.as_ref()).await?;
+            let status = if previous.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+            if self.terms.dry_run {
+                return Ok((Answer::written(status, &path, &Value::Object(self.value)), None));
+            }
             match parts.store.commit(txn).await {
-                Ok(_) => {
-                    let status = if previous.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-                    return Ok(Answer::written(status, &path, &Value::Object(self.value)));
+                Ok(at) => {
+                    let answer = tagged(Answer::written(status, &path, &Value::Object(self.value)), at);
+                    return Ok((answer, Some(at)));
                 }
                 Err(conflict @ StoreError::Conflict { .. }) => lost = Some(conflict),
                 Err(other) => return Err(other.into()),
@@ -102,7 +121,7 @@ impl Draft {
         judge(parts, &self.key, &bytes)?;
         let mut guards = referred?;
         guards.push(Guard { key: path.to_owned(), modified: previous.map(|entry| entry.modified) });
-        let put = Op::Put { key: path.to_owned(), value: bytes, ttl: self.ttl };
+        let put = Op::Put { key: path.to_owned(), value: bytes, ttl: self.terms.ttl };
         Ok(Txn { guards, ops: vec![put] })
     }
 
