@@ -17,13 +17,14 @@ fn sluice(args: &[&str]) -> (u8, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let args = std::iter::once("sluice").chain(args.iter().copied()).map(OsString::from);
     let code = dispatch(args, ACTS, &mut out, &mut err);
-    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (code, text(out), text(err))
 }
 
 fn file(dir: &Path, text: &str) -> String {
     let path = dir.join("config.yaml");
-    std::fs::write(&path, text).unwrap();
-    path.to_str().unwrap().to_owned()
+    assert!(std::fs::write(&path, text).is_ok(), "{}", path.display());
+    path.display().to_string()
 }
 
 #[test]

@@ -136,7 +136,7 @@ gateway:
 deployment:
   config_provider: embedded
   embedded:
-    path: /var/tmp/bench/store.redb
+    path: /srv/bench/store.redb
   admin:
     admin_listen:
       ip: 127.0.0.1
@@ -154,7 +154,7 @@ telemetry:
     )
     .unwrap();
     assert_eq!((conf.workers, conf.access_log.enabled), (Some(2), false));
-    assert_eq!(conf.provider, Provider::Embedded { path: "/var/tmp/bench/store.redb".into() });
+    assert_eq!(conf.provider, Provider::Embedded { path: "/srv/bench/store.redb".into() });
     assert_eq!(conf.admin.unwrap().keys[0].key.as_ref().map(|k| k.reveal().as_str()), Some("bench-admin-key"));
 }
 
@@ -205,6 +205,13 @@ fn every_wrong_entry_is_refused_with_the_text_that_apisix_prints() {
     assert_eq!(udp, "conf/config.yaml:5: invalid stream_proxy.udp entry: port out of range (1-65535): 0\n    5 |       - 0");
     let long = read("gateway:\n  stream_proxy:\n    udp:\n      - addr: 9200\n").unwrap_err();
     assert!(long.starts_with("conf/config.yaml:4: failed to validate config: "), "{long}");
+}
+
+#[test]
+fn an_alias_stands_for_what_it_names() {
+    let conf = read("gateway:\n  workers: &n 4\n  stream_proxy: {tcp: [&p 9100, {addr: 9101}], udp: [*p]}\n").unwrap();
+    assert_eq!((conf.workers, listeners(&conf).len()), (Some(4), 3));
+    assert_eq!(listeners(&conf)[2], r#"conf-udp-0 {"protocol":"udp","addr":["9100"]}"#);
 }
 
 #[test]
@@ -315,6 +322,7 @@ fn every_fault_names_its_line() {
             "conf/config.yaml:4: `deployment.admin.allow_admin[0]`: not an IP",
         ),
         ("gateway:\n  a: [1\n", "conf/config.yaml:"),
+        ("gateway: {}\n---\na: 1\n", "conf/config.yaml:3: a second YAML document begins"),
     ] {
         let error = read(text).unwrap_err();
         assert!(error.starts_with(says), "{text}\n{error}");
@@ -330,6 +338,10 @@ fn no_error_shows_a_secret() {
         "deployment:\n  admin:\n    admin_key:\n      - name: a\n        kye: hunter2\n        role: admin\n",
         "deployment: {admin: {admin_key: [{name: a, key: hunter2, role: amdin}]}}",
         "deployment: {admin: {admin_key: [{name: a, key: hunter2, role: admin}, {name: b, key: hunter2, role: viewer}]}}",
+        "deployment:\n  admin:\n    admin_key:\n      - hunter2\n",
+        "deployment:\n  admin:\n    admin_key:\n      - [hunter2]\n",
+        "deployment:\n  admin:\n    admin_key:\n      hunter2\n",
+        "deployment:\n  admin:\n    admin_key:\n      - name: a\n        role: admin\n        key:\n          hunter2: x\n",
         "deployment:\n  etcd:\n    passwd: hunter2\n",
         "deployment:\n  etcd:\n    password: \"hunter2\n",
         "gateway:\n  data_encryption:\n    keyring: [hunter2\n",

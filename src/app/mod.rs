@@ -1,1 +1,45 @@
-//! (room under construction)
+//! The roof: builds everything in floor order, runs it, and ends it. No logic of its own beyond wiring and lifetime.
+
+mod admin_key;
+mod banner;
+mod build;
+mod drain;
+mod runtime;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::base::id::{Key, Kind};
+use crate::conf::Conf;
+use crate::control::ingest::{Ingest, Verdict};
+use crate::schema::Schemas;
+
+/// Runs the gateway until it is told to stop (SIGTERM or SIGINT). Returns after the drain; an error is a failed start.
+pub fn run(conf: Conf) -> anyhow::Result<()> {
+    let control = runtime::control().context("the control runtime")?;
+    control.block_on(async { build::build(conf).await?.serve().await })
+}
+
+/// What would be refused of the file's own listeners, a line for each.
+pub fn refusals(conf: &Conf) -> Vec<String> {
+    let ingest = match Schemas::compile() {
+        Ok(schemas) => Ingest::new(schemas.into()),
+        Err(error) => return vec![error.to_string()],
+    };
+    let refused = |listener: &crate::conf::StaticListener| {
+        let key = Key::new(Kind::Listener, listener.id.clone());
+        match ingest.read_value(&key, &listener.value, 0) {
+            Verdict::Accepted(_) => None,
+            Verdict::Rejected(rejected) => {
+                let reasons: Vec<String> = rejected.violations.iter().map(ToString::to_string).collect();
+                Some(format!("{key}: {} ({})", reasons.join("; "), listener.value))
+            }
+        }
+    };
+    conf.listeners.iter().filter_map(refused).collect()
+}
+
+/// The JSON Schema of a kind.
+pub fn schema(kind: Kind) -> anyhow::Result<Value> {
+    Ok(Schemas::compile()?.document(kind).clone())
+}

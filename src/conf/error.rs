@@ -42,6 +42,14 @@ pub(super) enum Show {
     Line,
     /// What stands before the first value: the line may hold a secret.
     Key,
+    /// None of it: it is a secret, or stands where one belongs.
+    Nothing,
+}
+
+/// Whether a text speaks of something whose value is a secret.
+fn private(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    ["key", "password", "secret", "token"].iter().any(|word| lower.contains(word))
 }
 
 /// One thing that is wrong, before the file is named.
@@ -55,6 +63,12 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn new(place: Place, text: impl Into<String>) -> Self {
         Self { place, text: text.into(), show: Show::Line }
+    }
+
+    /// What is wrong with the value at a path.
+    pub(super) fn of_value(place: Place, path: &str, text: &str) -> Self {
+        let show = if private(path) { Show::Nothing } else { Show::Line };
+        Self { place, text: if path.is_empty() { text.to_owned() } else { format!("`{path}`: {text}") }, show }
     }
 
     /// The same without the line's values.
@@ -109,16 +123,19 @@ impl std::error::Error for ConfError {}
 fn excerpt(source: &str, line: u64, show: Show) -> Option<String> {
     let index = usize::try_from(line).ok()?.checked_sub(1)?;
     let text = source.lines().nth(index)?.trim_end();
-    let lower = text.to_ascii_lowercase();
-    let private = ["key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
-    let shown = if private || show == Show::Key { keys_only(text) } else { text.to_owned() };
+    let shown = match show {
+        Show::Line if !private(text) => text.to_owned(),
+        Show::Line | Show::Key => keys_only(text),
+        Show::Nothing => return None,
+    };
     Some(format!("{line:>5} | {shown}"))
 }
 
 /// The line up to its first value.
 fn keys_only(text: &str) -> String {
-    let (head, value) = match text.split_once(':') {
-        Some((key, value)) if key.bytes().all(|b| b.is_ascii_alphanumeric() || b" _-.".contains(&b)) => (format!("{key}:"), value),
+    let plain = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b" _-.".contains(&b));
+    let (head, value) = match text.split_once(": ").or_else(|| text.strip_suffix(':').map(|key| (key, ""))) {
+        Some((key, value)) if plain(key) => (format!("{key}:"), value),
         _ => {
             let indent = text.len() - text.trim_start_matches([' ', '-']).len();
             (text.chars().take(indent).collect(), text.trim())
@@ -147,6 +164,8 @@ mod tests {
             ("  passwrod: hunter2", Show::Key),
             ("  password: hunter2", Show::Line),
             ("    - hunter2", Show::Key),
+            ("    - hunter2:x", Show::Key),
+            ("    - hunter2:x hunter2", Show::Key),
             ("  - { name: admin, key: hunter2 }", Show::Line),
             ("key: \"hunter2\"", Show::Line),
             ("'a:b': hunter2", Show::Key),

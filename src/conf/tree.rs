@@ -112,6 +112,8 @@ fn broken(error: &serde_saphyr::Error) -> Fault {
     let place = inner.location().map_or(Place::Nowhere, place);
     let text = if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = inner {
         format!("key `{}` stands here for the second time", key.as_deref().unwrap_or_default())
+    } else if matches!(inner, serde_saphyr::Error::MultipleDocuments { .. }) {
+        "a second YAML document begins; the file is one".to_owned()
     } else {
         // the parser's words carry a position of their own; the place says it already
         let text = inner.to_string();

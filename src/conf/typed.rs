@@ -142,8 +142,7 @@ impl<'n> Walk<'n> {
         seed.deserialize(self).map_err(|wrong| {
             Wrong::Known(match wrong {
                 Wrong::Known(fault) => fault,
-                Wrong::Words(text) if path.is_empty() => Fault::new(node.place.clone(), text),
-                Wrong::Words(text) => Fault::new(node.place.clone(), format!("`{path}`: {text}")),
+                Wrong::Words(text) => Fault::of_value(node.place.clone(), &path, &text),
                 Wrong::Key(key, known) => unknown(&node.place, &path, &key, known),
             })
         })

@@ -119,7 +119,7 @@ impl ListenSet {
 
     /// Makes the ports those of the newest snapshot.
     async fn apply(&mut self) {
-        let (snapshot, arrived) = self.parts.cell.newest();
+        let snapshot = self.parts.cell.load_full();
         let wanted = snapshot.ports().clone();
         let ListenPlan { open, update, close } = diff(&self.wanted, &wanted);
         self.tell_conflicts(snapshot.conflicts());
@@ -133,8 +133,10 @@ impl ListenSet {
             self.close(port).await;
         }
         self.wanted = wanted;
-        self.parts.metrics.config_apply_seconds.observe(arrived.elapsed().as_secs_f64());
-        self.parts.metrics.set_revision("applied", snapshot.revision());
+        if let Some(arrived) = snapshot.arrived() {
+            self.parts.metrics.config_apply_seconds.observe(arrived.elapsed().as_secs_f64());
+        }
+        self.parts.metrics.set_applied_revision(snapshot.revision());
         self.parts.applied.set(snapshot.revision());
     }
 

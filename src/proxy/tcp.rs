@@ -1,11 +1,12 @@
 //! One TCP session with a chosen route: a node is dialled, bytes are relayed, and it ends with one reason.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -81,15 +82,16 @@ impl ByteMeter for Meter {
 
 /// Runs a session to its end. `began` is when it was accepted. Dropping the future closes both sides.
 pub async fn run(client: TcpStream, session: &Arc<Session>, plan: &Plan, began: Instant) -> Outcome {
-    let deadline = plan.route.max_duration.map(|d| began + d);
-    let connected = match dial(session, plan).await {
+    // boxed: a session spends its life in the relay, and should not carry the room for dialling along
+    let connected = match Box::pin(dial(session, plan)).await {
         Ok(connected) => connected,
         Err(outcome) => return outcome,
     };
     let Connected { stream, node, in_flight, retries, took } = connected;
     session.set_node(node.label().clone());
     let meter = Meter { session: session.clone(), series: plan.route.series.clone() };
-    let reason = converse(Relay::new(client, stream, meter), session, plan.idle(), deadline).await;
+    let limits = Limits { idle: plan.idle(), deadline: plan.route.max_duration.map(|d| began + d) };
+    let reason = Conversation::new(Relay::new(client, stream, meter), session, limits).await;
     drop(in_flight);
     Outcome { reason, node: Some(node), retries, connect: Some(took) }
 }
@@ -100,35 +102,59 @@ async fn dial(session: &Session, plan: &Plan) -> Result<Connected, Outcome> {
         return Err(Outcome::early(Reason::NoUpstream));
     };
     let dialer = Dialer { target, connect_timeout: plan.connect_timeout, series: &plan.route.series };
-    let mut dial = pin!(dialer.dial());
+    let mut dial = std::pin::pin!(dialer.dial());
     poll_fn(|cx| {
         if let Poll::Ready(reason) = session.poll_end(cx) {
             return Poll::Ready(Err(Outcome::early(reason)));
         }
-        dial.as_mut().poll(cx).map_err(|e| Outcome { reason: e.reason, node: e.node, retries: e.tries.saturating_sub(1), connect: None })
+        dial.as_mut().poll(cx).map_err(|e| Outcome {
+            reason: e.reason,
+            node: e.node,
+            retries: e.tries.saturating_sub(1),
+            connect: None,
+        })
     })
     .await
 }
 
-/// Relays until an end: by the two sides, by a time limit, or by somebody's wish.
-async fn converse(relay: Relay<Meter>, session: &Session, idle: Idle, deadline: Option<Instant>) -> Reason {
-    let mut relay = relay;
-    let mut limits = Limits { idle, deadline };
-    let mut timer = pin!(sleep(limits.wait(Instant::now())));
-    poll_fn(|cx| {
-        if let Poll::Ready(reason) = Pin::new(&mut relay).poll(cx) {
+pin_project! {
+    /// Relays until an end: by the two sides, by a time limit, or by somebody's wish.
+    ///
+    /// Written out as a struct: as an `async fn` it would hold the relay twice.
+    struct Conversation<'a> {
+        relay: Relay<Meter>,
+        session: &'a Session,
+        limits: Limits,
+        #[pin]
+        timer: Sleep,
+    }
+}
+
+impl<'a> Conversation<'a> {
+    fn new(relay: Relay<Meter>, session: &'a Session, limits: Limits) -> Self {
+        let timer = sleep(limits.wait(Instant::now()));
+        Self { relay, session, limits, timer }
+    }
+}
+
+impl Future for Conversation<'_> {
+    type Output = Reason;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reason> {
+        let this = self.project();
+        if let Poll::Ready(reason) = Pin::new(&mut *this.relay).poll(cx) {
             return Poll::Ready(reason);
         }
-        if let Poll::Ready(reason) = session.poll_end(cx) {
-            relay.reset();
+        if let Poll::Ready(reason) = this.session.poll_end(cx) {
+            this.relay.reset();
             return Poll::Ready(reason);
         }
-        limits.poll(cx, timer.as_mut(), relay.half_closed(), session)
-    })
-    .await
+        this.limits.poll(cx, this.timer, this.relay.half_closed(), this.session)
+    }
 }
 
 /// The time limits of one session, on one timer.
+#[derive(Debug)]
 struct Limits {
     idle: Idle,
     deadline: Option<Instant>,

@@ -3,6 +3,7 @@
 pub mod access;
 mod families;
 pub mod log;
+mod process;
 mod series;
 pub mod stamp;
 

@@ -1,0 +1,272 @@
+//! The whole wiring on one page: every part is made here, in floor order, and handed what it needs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::banner::Banner;
+use super::drain::{self, Stop};
+use super::{admin_key, runtime};
+use crate::admin::{self, AdminParts, ControlParts, MetricsParts};
+use crate::base::drain::{Phase, Trigger, Watch};
+use crate::base::id::{Key, Kind};
+use crate::base::task::{self, PanicHook};
+use crate::conf::{self, Conf, Provider};
+use crate::control::ingest::Ingest;
+use crate::control::reconcile::{Reconciler, ReconcilerParts};
+use crate::control::status::StatusHandle;
+use crate::listen::{Budget, Context, ListenSet, SetParts, worker};
+use crate::live::applied::{Applied, applied};
+use crate::live::listeners::Ports;
+use crate::live::nodes::Nodes;
+use crate::live::sessions::Sessions;
+use crate::net::limits;
+use crate::schema::Schemas;
+use crate::snapshot::cell::Cell;
+use crate::snapshot::{Registries, Snapshot};
+use crate::store::{Embedded, Store};
+use crate::telemetry::{AccessConf, AccessFormat, AccessLog, LogFormat, LogLevel, Metrics, log};
+use crate::upstream;
+
+/// How long the start waits for the first configuration before it tells what there is.
+const FIRST_APPLY: Duration = Duration::from_secs(5);
+/// How long the last access lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// A gateway that was built and serves.
+pub(super) struct Gateway {
+    trigger: Trigger,
+    watch: Watch,
+    stop: Stop,
+    listening: tokio::task::JoinHandle<()>,
+    sessions: Sessions,
+    access: AccessLog,
+    applied: Applied,
+    ports: Ports,
+    drain_timeout: Duration,
+    banner: Banner,
+}
+
+/// Makes every part and starts it.
+pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
+    let stop = Stop::new()?;
+    let level = start_log(&conf)?;
+    let instance = conf.instance_id.as_ref().map_or_else(default_instance, ToString::to_string);
+    let descriptors = limits::raise_descriptors();
+    let (trigger, watch) = crate::base::drain::drain();
+
+    // ground and materials
+    let metrics = Metrics::new().context("metrics")?;
+    metrics.set_build_info(env!("CARGO_PKG_VERSION"), SystemTime::now());
+    let access = start_access_log(&conf, &instance, &metrics)?;
+    let schemas = Arc::new(Schemas::compile()?);
+    let panics: PanicHook = {
+        let metrics = metrics.clone();
+        Arc::new(move |task| metrics.task_panicked(task))
+    };
+    let (ports, sessions, nodes) = (Ports::default(), Sessions::default(), Nodes::default());
+    let (applied_writer, applied) = applied();
+
+    // store
+    let Provider::Embedded { path } = &conf.provider;
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(path, metrics.clone()).await?);
+
+    // workshops
+    let (upstreams, resolver) = upstream::Registry::new();
+    task::spawn(resolver.run());
+    nodes.provide({
+        let upstreams = upstreams.clone();
+        Arc::new(move || upstreams.inspect())
+    });
+
+    // the hall
+    let registries = Registries { metrics: metrics.clone(), upstreams };
+    let cell = Cell::new(Snapshot::empty(&registries));
+
+    // west wing
+    let workers = runtime::worker_count(conf.workers);
+    let context = Arc::new(Context {
+        cell: cell.clone(),
+        sessions: sessions.clone(),
+        access: access.clone(),
+        budget: Budget::new(descriptors),
+        unrouted: metrics.route(None),
+        metrics: metrics.clone(),
+    });
+    let mut handles = Vec::with_capacity(workers);
+    for index in 0..workers {
+        let (handle, worker) = worker(context.clone());
+        runtime::start(index, worker).context("a data worker")?;
+        handles.push(handle);
+    }
+    let mut set = ListenSet::new(SetParts {
+        cell: cell.clone(),
+        ports: ports.clone(),
+        applied: applied_writer,
+        sessions: sessions.clone(),
+        workers: handles,
+        metrics: metrics.clone(),
+        drain_timeout: conf.drain_timeout,
+        drain: watch.clone(),
+    });
+    let listening = task::spawn(async move { set.run().await });
+
+    // east wing
+    let ingest = Arc::new(Ingest::new(schemas.clone()));
+    let status = StatusHandle::new();
+    let reconciler = {
+        let (store, ingest, status, metrics, cell) = (store.clone(), ingest.clone(), status.clone(), metrics.clone(), cell.clone());
+        let (prefix, static_objects) = (conf.prefix.clone(), static_objects(&conf));
+        move || {
+            Reconciler::new(ReconcilerParts {
+                store: store.clone(),
+                prefix: prefix.clone(),
+                ingest: ingest.clone(),
+                static_objects: static_objects.clone(),
+                registries: registries.clone(),
+                cell: cell.clone(),
+                status: status.clone(),
+                metrics: metrics.clone(),
+            })
+            .run()
+        }
+    };
+    task::supervise("reconcile", panics, reconciler);
+    if let Some(addr) = conf.metrics_listen {
+        let parts = MetricsParts { metrics, ports: ports.clone(), nodes: nodes.clone(), applied: applied.clone(), drain: watch.clone() };
+        task::spawn(admin::serve_metrics(bind(addr, "telemetry.metrics_listen").await?, Arc::new(parts)));
+    }
+    if let Some(addr) = conf.control_listen {
+        let parts = ControlParts {
+            status,
+            ports: ports.clone(),
+            sessions: sessions.clone(),
+            nodes,
+            applied: applied.clone(),
+            schemas: schemas.clone(),
+            log: level,
+        };
+        task::spawn(admin::serve_control(bind(addr, "telemetry.control_listen").await?, Arc::new(parts), watch.clone()));
+    }
+    let admin_key = match &conf.admin {
+        Some(admin) => {
+            let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| admin_key::path(path));
+            let parts = AdminParts {
+                store,
+                prefix: conf.prefix.clone(),
+                ingest,
+                schemas,
+                keys: keys(admin, key_file.as_ref())?,
+                allow: admin.allow.clone(),
+                stream_enabled: conf.proxy_mode.stream(),
+                reserved: conf.listeners.iter().map(|l| l.id.clone()).collect(),
+            };
+            task::spawn(admin::serve_admin(bind(admin.listen, "deployment.admin.admin_listen").await?, Arc::new(parts), watch.clone()));
+            key_file
+        }
+        None => None,
+    };
+    let banner = Banner {
+        instance,
+        store: path.clone(),
+        revision: 0,
+        workers,
+        ports: Vec::new(),
+        admin: conf.admin.as_ref().map(|a| a.listen),
+        admin_key,
+        metrics: conf.metrics_listen,
+        control: conf.control_listen,
+    };
+    let drain_timeout = conf.drain_timeout;
+    Ok(Gateway { trigger, watch, stop, listening, sessions, access, applied, ports, drain_timeout, banner })
+}
+
+impl Gateway {
+    /// Serves until a signal, then drains.
+    pub(super) async fn serve(mut self) -> anyhow::Result<()> {
+        let mut applied = self.applied.clone();
+        tokio::select! {
+            // however it ends: the banner tells what there is
+            _ = timeout(FIRST_APPLY, applied.reached(0)) => self.greet(),
+            signal = self.stop.asked() => return self.end(signal).await,
+        }
+        let signal = self.stop.asked().await;
+        self.end(signal).await
+    }
+
+    fn greet(&mut self) {
+        self.banner.revision = self.applied.revision().unwrap_or(0);
+        self.banner.ports = self.ports.list();
+        eprint!("{}", self.banner);
+    }
+
+    async fn end(mut self, signal: &'static str) -> anyhow::Result<()> {
+        tracing::info!(signal, sessions = self.sessions.count(), timeout = ?self.drain_timeout, "draining");
+        self.trigger.advance(Phase::Draining);
+        // the ports are closed when this returns
+        let _ = self.listening.await;
+        drain::drain(&self.sessions, self.drain_timeout, &mut self.stop).await;
+        self.trigger.advance(Phase::Ending);
+        debug_assert_eq!(self.watch.phase(), Phase::Ending);
+        if !self.access.flush(LAST_LINES) {
+            tracing::warn!("the access log's sink does not take its last lines");
+        }
+        tracing::info!(sessions = self.sessions.count(), "ended");
+        Ok(())
+    }
+}
+
+async fn bind(addr: SocketAddr, key: &'static str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr).await.with_context(|| format!("{key}: bind {addr}"))
+}
+
+fn static_objects(conf: &Conf) -> Vec<(Key, serde_json::Value)> {
+    conf.listeners.iter().map(|l| (Key::new(Kind::Listener, l.id.clone()), l.value.clone())).collect()
+}
+
+fn keys(conf: &conf::AdminConf, file: Option<&PathBuf>) -> anyhow::Result<admin::Keys> {
+    let generated = file.map(|f| admin_key::load_or_create(f)).transpose()?;
+    let key = |k: &conf::AdminKey| {
+        let secret = k.key.clone().or_else(|| generated.clone())?;
+        let role = match k.role {
+            conf::Role::Admin => admin::Role::Admin,
+            conf::Role::Viewer => admin::Role::Viewer,
+        };
+        Some(admin::AdminKey { name: k.name.clone(), secret, role })
+    };
+    Ok(admin::Keys { required: conf.key_required, list: conf.keys.iter().filter_map(key).collect() })
+}
+
+fn start_log(conf: &Conf) -> anyhow::Result<LogLevel> {
+    let format = match conf.log.format {
+        conf::LogFormat::Text => LogFormat::Text,
+        conf::LogFormat::Json => LogFormat::Json,
+    };
+    let level = log::init(&conf.log.level.to_string(), format)?;
+    for notice in &conf.notices {
+        tracing::warn!(%notice, "configuration");
+    }
+    Ok(level)
+}
+
+fn start_access_log(conf: &Conf, instance: &str, metrics: &Metrics) -> anyhow::Result<AccessLog> {
+    if !conf.access_log.enabled {
+        return Ok(AccessLog::disabled());
+    }
+    let format = match conf.access_log.format {
+        conf::AccessFormat::Json => AccessFormat::Json,
+        conf::AccessFormat::Logfmt => AccessFormat::Logfmt,
+    };
+    let access = AccessConf { format, path: conf.access_log.path.clone(), sample: conf.access_log.sample, instance: instance.into() };
+    AccessLog::start(&access, metrics).context("telemetry.access_log.path")
+}
+
+/// The host's name, which is what people call a machine.
+fn default_instance() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

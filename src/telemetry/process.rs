@@ -1,0 +1,35 @@
+//! What the process and its listening side count: binds that failed, pauses of accepting, the applied revision, panics.
+
+use std::time::SystemTime;
+
+use super::families::Metrics;
+use crate::base::id::Id;
+
+#[expect(clippy::disallowed_methods, reason = "rare events: a handle is not worth keeping")]
+impl Metrics {
+    /// A bind of one of this listener's ports failed.
+    pub fn bind_failed(&self, listener: &Id) {
+        self.listener_bind_failures_total.with_label_values(&[listener.as_str()]).inc();
+    }
+
+    /// Accepting paused for lack of `descriptors`, `memory` or `places`.
+    pub fn accept_paused(&self, resource: &str) {
+        self.accept_pauses_total.with_label_values(&[resource]).inc();
+    }
+
+    /// Every worker uses this revision.
+    pub fn set_applied_revision(&self, revision: u64) {
+        self.config_revision.with_label_values(&["applied"]).set(i64::try_from(revision).unwrap_or(i64::MAX));
+    }
+
+    /// A long-lived task panicked, and is started again.
+    pub fn task_panicked(&self, task: &str) {
+        self.task_panics_total.with_label_values(&[task]).inc();
+    }
+
+    /// What never changes in a process.
+    pub fn set_build_info(&self, version: &str, started: SystemTime) {
+        self.build_info.with_label_values(&[version]).set(1.0);
+        self.start_time_seconds.set(started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    }
+}
