@@ -29,5 +29,7 @@ mod layers;
 mod lifecycle;
 mod schema;
 mod seed_mysql;
+mod store_contract;
+mod store_embedded;
 mod support;
 mod tcp_relay;

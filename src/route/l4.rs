@@ -99,14 +99,12 @@ impl<T: Clone> Table<T> {
         let Some(port) = route.server_port else {
             return add(&mut self.any, route, &place, &value);
         };
-        match self.ports.get_mut(&port) {
-            Some(groups) => add(groups, route, &place, &value),
-            None => {
-                let mut groups = Vec::new();
-                add(&mut groups, route, &place, &value);
-                self.ports.insert_mut(port, groups);
-            }
+        if let Some(groups) = self.ports.get_mut(&port) {
+            return add(groups, route, &place, &value);
         }
+        let mut groups = Vec::new();
+        add(&mut groups, route, &place, &value);
+        self.ports.insert_mut(port, groups);
     }
 
     /// Takes a route away, in the form in which it was added. Nothing happens if it is not there.
@@ -218,12 +216,10 @@ mod tests {
         table
     }
 
-    /// The longest block that holds the address; `Some(None)` for a list that takes all, `None` if it does not fit.
-    fn fits(list: &[Cidr], ip: IpAddr) -> Option<Option<u8>> {
-        if list.is_empty() {
-            return Some(None);
-        }
-        list.iter().filter(|c| c.contains(ip)).map(|c| Some(c.prefix_len())).max()
+    /// The length of the longest block that holds the address; -1 for a list that takes all, `None` if it does not fit.
+    fn fits(list: &[Cidr], ip: IpAddr) -> Option<i16> {
+        let any = list.is_empty().then_some(-1);
+        any.into_iter().chain(list.iter().filter(|c| c.contains(ip)).map(|c| i16::from(c.prefix_len()))).max()
     }
 
     /// The documented order, said as plainly as possible.
@@ -232,7 +228,7 @@ mod tests {
             .iter()
             .filter(|r| r.server_port.is_none_or(|p| p == ask.server.port()))
             .filter_map(|r| Some((fits(&r.server_addr, ask.server.ip())?, fits(&r.remote_addr, ask.client)?, r)))
-            .min_by_key(|(server, remote, r)| (r.order, !r.server_port.is_some(), Reverse(*server), Reverse(*remote), r.id.clone()))
+            .min_by_key(|(server, remote, r)| (r.order, r.server_port.is_none(), Reverse(*server), Reverse(*remote), r.id.clone()))
             .map(|(_, _, r)| r.id.clone())
     }
 
@@ -290,13 +286,17 @@ mod tests {
             let mut table = table(&all);
             let before = table.clone();
             let (out, kept): (Vec<_>, Vec<_>) = routes.iter().zip(gone).partition(|(_, gone)| *gone);
-            out.iter().for_each(|(r, _)| table.remove(r));
+            for (r, _) in &out {
+                table.remove(r);
+            }
             let kept: Vec<_> = kept.into_iter().map(|(r, _)| r.clone()).collect();
             for ask in &asks {
                 prop_assert_eq!(table.find(ask).cloned(), oracle(&kept, ask));
                 prop_assert_eq!(before.find(ask).cloned(), oracle(&routes, ask), "the copy did not change");
             }
-            kept.iter().for_each(|r| table.remove(r));
+            for r in &kept {
+                table.remove(r);
+            }
             prop_assert!(table.is_empty());
         }
     }

@@ -584,7 +584,7 @@ mod tests {
         let route = (name(), link, prop::option::of(1000u16..1003), prop::option::of(1u8..3), 0i64..2, prop::bool::weighted(0.8)).prop_map(
             |(n, link, server_port, client, order, enabled)| {
                 let remote_addr = client.map(|c| format!("127.0.0.{c}").parse().unwrap()).into_iter().collect();
-                let r = StreamRoute { server_port, remote_addr, order, enabled, ..fixture::route(&n, link) };
+                let r = StreamRoute { remote_addr, server_port, order, enabled, ..fixture::route(&n, link) };
                 Edit::Put(n, Origin::Store, Resource::StreamRoute(Arc::new(r)))
             },
         );

@@ -1,17 +1,15 @@
 //! Objects for tests, in few words. Never in a build that serves.
 
-use std::sync::Arc;
-
-use super::{Objects, Registries};
+use super::Registries;
 use crate::base::addr::{Protocol, parse_listen};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{Host, Listener, Node, Origin, Resource, Stored, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{Host, Listener, Node, StreamRoute, Upstream, UpstreamRef};
 use crate::telemetry::Metrics;
 use crate::upstream;
 
 /// Registries with nothing in them.
 pub(crate) fn registries() -> Registries {
-    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::default() }
+    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0 }
 }
 
 pub(crate) fn id(text: &str) -> Id {
@@ -53,15 +51,4 @@ pub(crate) fn listener(name: &str, addr: &str) -> Listener {
 pub(crate) fn upstream(port: u16) -> Upstream {
     let node = Node { host: Host::Ip([127, 0, 0, 1].into()), port, weight: 1, priority: 0 };
     Upstream { nodes: vec![node], ..Upstream::default() }
-}
-
-/// An object of the store.
-pub(crate) fn stored(name: &str, created: u64, modified: u64, resource: Resource) -> Arc<Stored> {
-    Arc::new(Stored { key: key(resource.kind(), name), origin: Origin::Store, created, modified, resource })
-}
-
-pub(crate) fn put(objects: &mut Objects, stored: Arc<Stored>) -> Key {
-    let key = stored.key.clone();
-    objects.insert_mut(key.clone(), stored);
-    key
 }

@@ -167,6 +167,11 @@ impl Snapshot {
         self.arrived
     }
 
+    /// The accepted objects that it was built from.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// The values for the whole gateway.
     pub fn global(&self) -> &Global {
         &self.global

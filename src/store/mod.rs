@@ -1,10 +1,21 @@
 //! Keys, bytes and revisions. Knows nothing of JSON, kinds or routes; what the bytes mean is `control`'s business.
 
+mod clock;
+mod embedded;
+mod feed;
+mod image;
+mod memory;
+mod sweep;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+pub use embedded::Embedded;
+pub use feed::BACKLOG;
+pub use memory::Memory;
 
 /// A point in the store's history. Every committed transaction makes exactly one; 0 is the empty store.
 pub type Revision = u64;

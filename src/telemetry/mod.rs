@@ -1,6 +1,7 @@
 //! What the process tells about itself: metrics, logs, one record per session. Hands out handles; knows no routes.
 
 pub mod access;
+mod control;
 mod families;
 pub mod log;
 mod process;

@@ -1,0 +1,122 @@
+//! The file's place on disk: its directories, its lock, and its first creation. Knows no keys.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use redb::backends::FileBackend;
+
+use super::vault::{Fault, create_empty};
+
+/// A path that this process alone may use as a store, for as long as this lives.
+///
+/// The lock is on a file of its own (`<path>.lock`, empty, never deleted), since the store's own file is closed for a moment when it
+/// is opened again after a fault, and nobody else may get in between.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Place {
+    /// Makes the missing directories and takes the lock. Everything is made for the owner's eyes only.
+    pub(super) fn take(path: &Path) -> Result<Self, Fault> {
+        make_dirs(dir_of(path))?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(beside(path, ".lock"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Fault::InUse),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    /// Opens the file; one that is not there is made first, whole or not at all.
+    pub(super) fn open(&self) -> io::Result<FileBackend> {
+        let file = match self.file() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.create()?;
+                self.file()?
+            }
+            found => found?,
+        };
+        FileBackend::new(file).map_err(io::Error::other)
+    }
+
+    fn file(&self) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(&self.path)
+    }
+
+    /// A process that is killed here leaves a `<path>.new`, which the next start overwrites, and never half a store.
+    fn create(&self) -> io::Result<()> {
+        let fresh = beside(&self.path, ".new");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        let made = FileBackend::new(file).map_err(redb::Error::from).and_then(create_empty);
+        made.map_err(|error| match error {
+            redb::Error::Io(error) => error,
+            other => io::Error::other(other),
+        })?;
+        std::fs::rename(&fresh, &self.path)?;
+        sync_dir(dir_of(&self.path))
+    }
+}
+
+fn dir_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes a directory and those above it, each of them safe from a power cut before anything is put into it.
+fn make_dirs(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir_of(dir);
+    make_dirs(above)?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| sync_dir(above)),
+    }
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_for_one_and_free_again_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/store.redb");
+        let first = Place::take(&path).unwrap();
+        assert!(matches!(Place::take(&path), Err(Fault::InUse)));
+        drop(first);
+        assert!(Place::take(&path).is_ok());
+    }
+
+    #[test]
+    fn a_creation_that_was_broken_off_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.redb");
+        std::fs::write(dir.path().join("store.redb.new"), [0; 5000]).unwrap();
+        Place::take(&path).unwrap().open().unwrap();
+        assert!(path.exists() && !dir.path().join("store.redb.new").exists());
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_directory_of_the_process() {
+        assert_eq!(dir_of(Path::new("store.redb")), Path::new("."));
+        assert_eq!(dir_of(Path::new("a/store.redb")), Path::new("a"));
+    }
+}

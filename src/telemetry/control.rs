@@ -1,0 +1,58 @@
+//! What the control side tells in metrics: objects by state, refusals, the store's health and revision. Counts nothing by itself.
+
+use super::families::Metrics;
+use crate::base::id::Kind;
+use crate::base::violation::Stage;
+
+#[expect(clippy::disallowed_methods, reason = "these change a few times a second at most: nothing is gained by keeping their handles")]
+impl Metrics {
+    /// How many objects of a kind are in a state.
+    pub fn set_objects(&self, kind: Kind, state: &str, n: i64) {
+        self.config_objects.with_label_values(&[kind.dir(), state]).set(n);
+    }
+
+    /// A value of this kind was refused at a stage.
+    pub fn count_rejection(&self, kind: Kind, stage: Stage) {
+        self.config_rejections_total.with_label_values(&[kind.dir(), stage.as_str()]).inc();
+    }
+
+    /// The newest revision that came from the store.
+    pub fn set_store_revision(&self, revision: u64) {
+        self.config_revision.with_label_values(&["store"]).set(i64::try_from(revision).unwrap_or(i64::MAX));
+    }
+
+    /// Whether the store answers.
+    pub fn set_store_up(&self, up: bool) {
+        self.store_up.set(i64::from(up));
+    }
+
+    /// A call to the store failed.
+    pub fn count_store_error(&self, op: &str) {
+        self.store_errors_total.with_label_values(&[op]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_side_is_told_by_kind_state_and_stage() {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_objects(Kind::Upstream, "active", 3);
+        metrics.count_rejection(Kind::Listener, Stage::Schema);
+        metrics.set_store_revision(17);
+        metrics.set_store_up(true);
+        metrics.count_store_error("subscribe");
+        let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
+        for line in [
+            r#"sluice_config_objects{kind="upstreams",state="active"} 3"#,
+            r#"sluice_config_rejections_total{kind="listeners",stage="schema"} 1"#,
+            r#"sluice_config_revision{which="store"} 17"#,
+            "\nsluice_store_up 1",
+            r#"sluice_store_errors_total{op="subscribe"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,625 @@
+//! The embedded store and its file: durability, and disks that fail. What all providers do alike is in `store_contract`.
+
+use std::io::{self, BufRead, BufReader};
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use redb::backends::FileBackend;
+use redb::{BackendError, Database, StorageBackend, TableDefinition};
+use sluice::base::task;
+use sluice::store::{Change, Embedded, Listing, Op, Store, StoreError};
+use sluice::telemetry::Metrics;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::store_contract::{apply, delete, lease, next, ops, put, reset};
+
+/// The file's main table, as every version of this program has to read it.
+const ENTRIES: TableDefinition<'static, &str, (u64, u64, Option<u64>, &[u8])> = TableDefinition::new("sluice.entries");
+
+async fn open(path: &Path) -> Result<Embedded, StoreError> {
+    Embedded::open(path, Metrics::new().unwrap()).await
+}
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    (dir, path)
+}
+
+fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
+    match answer {
+        Err(StoreError::Unavailable { reason }) => reason,
+        other => panic!("not unavailable but {other:?}"),
+    }
+}
+
+fn unusable(answer: Result<Embedded, StoreError>, path: &Path) -> String {
+    match answer {
+        Err(StoreError::Unusable { path: named, reason }) => {
+            assert_eq!(named, path.display().to_string());
+            reason
+        }
+        other => panic!("not unusable but {other:?}"),
+    }
+}
+
+fn says(metrics: &Metrics, line: &str) -> bool {
+    String::from_utf8(metrics.encode().unwrap()).unwrap().lines().any(|l| l == line)
+}
+
+/// What the disk does from now on, and what it did.
+#[derive(Debug, Default)]
+struct Disk {
+    /// How many syncs are yet to fail.
+    failing_syncs: AtomicU32,
+    panics_in_syncs: AtomicBool,
+    is_full: AtomicBool,
+    faults: AtomicU32,
+    syncs: Notify,
+    holds_syncs: Mutex<bool>,
+    released: Condvar,
+}
+
+impl Disk {
+    fn set(flag: &AtomicBool, to: bool) {
+        flag.store(to, Ordering::SeqCst);
+    }
+
+    fn faults(&self) -> u32 {
+        self.faults.load(Ordering::SeqCst)
+    }
+
+    fn hold(&self, to: bool) {
+        *self.holds_syncs.lock().unwrap() = to;
+        self.released.notify_all();
+    }
+
+    fn fail_syncs(&self, times: u32) {
+        self.failing_syncs.store(times, Ordering::SeqCst);
+    }
+
+    fn fault<T>(&self, error: rustix::io::Errno) -> io::Result<T> {
+        self.faults.fetch_add(1, Ordering::SeqCst);
+        Err(error.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.syncs.notify_one();
+        drop(self.released.wait_while(self.holds_syncs.lock().unwrap(), |held| *held).unwrap());
+        if self.panics_in_syncs.swap(false, Ordering::SeqCst) {
+            self.faults.fetch_add(1, Ordering::SeqCst);
+            panic!("a panic on purpose");
+        }
+        match self.failing_syncs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => self.fault(rustix::io::Errno::IO),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// A file on such a disk.
+#[derive(Debug)]
+struct OnDisk(FileBackend, Arc<Disk>);
+
+impl StorageBackend for OnDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.1.sync()?;
+        self.0.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.1.is_full.load(Ordering::SeqCst) {
+            return self.1.fault(rustix::io::Errno::NOSPC);
+        }
+        self.0.write(offset, data)
+    }
+    fn close(&self) -> io::Result<()> {
+        self.0.close()
+    }
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.try_lock_range(start, end)
+    }
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.unlock_range(start, end)
+    }
+}
+
+async fn on_disk(path: &Path, metrics: &Metrics) -> (Embedded, Arc<Disk>) {
+    let disk = Arc::new(Disk::default());
+    let (file, shared) = (path.to_owned(), disk.clone());
+    let make = move || {
+        let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file)?;
+        Ok(OnDisk(FileBackend::new(file).map_err(io::Error::other)?, shared.clone()))
+    };
+    (Embedded::with_backend(path, make, metrics.clone()).await.unwrap(), disk)
+}
+
+#[tokio::test]
+async fn a_file_opened_again_is_the_same_store() {
+    let (_dir, path) = place();
+    let store = open(&path).await.unwrap();
+    store.commit(ops([put("/a", "1"), put("/b", "1"), put("/c", "1")])).await.unwrap();
+    store.commit(ops([put("/a", "2"), delete("/b")])).await.unwrap();
+    store.commit(ops([put("/b", "3"), lease("/d", 1000)])).await.unwrap();
+    let before = store.list("").await.unwrap();
+    store.close().await;
+    for _ in 0..3 {
+        let store = open(&path).await.unwrap();
+        assert_eq!(store.list("").await.unwrap(), before);
+        drop(store);
+    }
+    let store = open(&path).await.unwrap();
+    assert_eq!(reset(&mut store.subscribe("").await.unwrap()).await, before);
+    assert_eq!(store.commit(ops([put("/a", "4")])).await.unwrap(), 4);
+    let a = store.get("/a").await.unwrap().unwrap();
+    assert_eq!((a.created, a.modified), (1, 4));
+}
+
+#[tokio::test]
+async fn missing_directories_are_made_and_nobody_else_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let (dir, _) = place();
+    let path = dir.path().join("var/lib/sluice/store.redb");
+    open(&path).await.unwrap().commit(ops([put("/a", "1")])).await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_write_is_neither_seen_nor_answered_before_its_fsync() {
+    let (_dir, path) = place();
+    let (store, disk) = on_disk(&path, &Metrics::new().unwrap()).await;
+    let store = Arc::new(store);
+    let mut subscription = store.subscribe("").await.unwrap();
+    reset(&mut subscription).await;
+    // a permit that opening has left behind
+    let _ = timeout(Duration::ZERO, disk.syncs.notified()).await;
+    disk.hold(true);
+    let writer = store.clone();
+    let write = task::spawn(async move { writer.commit(ops([put("/a", "1")])).await });
+    disk.syncs.notified().await;
+    assert_eq!(store.list("").await.unwrap(), Listing { entries: vec![], at: 0 });
+    assert!(!write.is_finished());
+    assert!(timeout(Duration::ZERO, subscription.next()).await.is_err());
+    disk.hold(false);
+    assert_eq!(write.await.unwrap().unwrap(), 1);
+    assert_eq!(apply(&mut subscription).await.1, 1);
+}
+
+#[tokio::test]
+async fn a_write_whose_caller_is_gone_still_happens() {
+    let (_dir, path) = place();
+    let (store, disk) = on_disk(&path, &Metrics::new().unwrap()).await;
+    let mut subscription = store.subscribe("").await.unwrap();
+    reset(&mut subscription).await;
+    let _ = timeout(Duration::ZERO, disk.syncs.notified()).await;
+    disk.hold(true);
+    tokio::select! {
+        answer = store.commit(ops([put("/a", "1")])) => panic!("answered before its fsync: {answer:?}"),
+        () = disk.syncs.notified() => {}
+    }
+    disk.hold(false);
+    assert_eq!(apply(&mut subscription).await.1, 1);
+    store.close().await;
+    assert_eq!(open(&path).await.unwrap().list("").await.unwrap().at, 1);
+}
+
+#[tokio::test]
+async fn a_failed_fsync_refuses_the_write_for_good() {
+    let (dir, path) = place();
+    let metrics = Metrics::new().unwrap();
+    let (store, disk) = on_disk(&path, &metrics).await;
+    store.commit(ops([put("/a", "1"), lease("/l", 1000)])).await.unwrap();
+    let mut subscription = store.subscribe("").await.unwrap();
+    let before = reset(&mut subscription).await;
+    assert!(says(&metrics, "sluice_store_up 1"));
+
+    disk.fail_syncs(u32::MAX);
+    let reason = unavailable(store.commit(ops([put("/a", "2"), put("/refused", "x"), delete("/l")])).await);
+    assert!(reason.contains("Input/output error"), "{reason}");
+    assert!(disk.faults() > 0);
+    assert!(says(&metrics, "sluice_store_up 0") && says(&metrics, r#"sluice_store_errors_total{op="commit"} 1"#));
+    let copy = dir.path().join("copy.redb");
+    std::fs::copy(&path, &copy).unwrap();
+    assert!(open(&copy).await.unwrap().get("/refused").await.unwrap().is_some(), "the fault left it in the file");
+    unavailable(store.commit(ops([put("/refused", "y")])).await);
+
+    assert_eq!(store.list("").await.unwrap(), before, "reads go on");
+    assert_eq!(reset(&mut store.subscribe("").await.unwrap()).await, before, "subscriptions go on");
+    assert!(timeout(Duration::ZERO, subscription.next()).await.is_err(), "nothing was published");
+
+    disk.fail_syncs(0);
+    assert_eq!(store.commit(ops([put("/b", "3")])).await.unwrap(), 2);
+    assert!(says(&metrics, "sluice_store_up 1"));
+    assert_eq!(apply(&mut subscription).await.1, 2);
+    let after = store.list("").await.unwrap();
+    store.close().await;
+    assert_eq!(open(&path).await.unwrap().list("").await.unwrap(), after);
+}
+
+#[tokio::test]
+async fn a_single_failed_fsync_is_undone_without_another_write() {
+    let (dir, path) = place();
+    let (store, disk) = on_disk(&path, &Metrics::new().unwrap()).await;
+    store.commit(ops([put("/a", "1")])).await.unwrap();
+    disk.fail_syncs(1);
+    unavailable(store.commit(ops([put("/a", "2")])).await);
+    assert_eq!(disk.faults(), 1);
+    let copy = dir.path().join("copy.redb");
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(open(&copy).await.unwrap().list("").await.unwrap(), store.list("").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_panic_while_writing_is_a_fault_like_others() {
+    let (_dir, path) = place();
+    let (store, disk) = on_disk(&path, &Metrics::new().unwrap()).await;
+    store.commit(ops([put("/a", "1")])).await.unwrap();
+    Disk::set(&disk.panics_in_syncs, true);
+    unavailable(store.commit(ops([put("/a", "2"), put("/b", "2")])).await);
+    assert_eq!(disk.faults(), 1);
+    assert_eq!(store.commit(ops([put("/c", "3")])).await.unwrap(), 2);
+    let after = store.list("").await.unwrap();
+    store.close().await;
+    assert_eq!(open(&path).await.unwrap().list("").await.unwrap(), after);
+}
+
+/// A disk behind a page cache. As on Linux, a failed sync leaves the pages in the cache, counted as written.
+#[derive(Clone, Debug, Default)]
+struct Cached(Arc<Mutex<Pages>>);
+
+#[derive(Clone, Debug, Default)]
+struct Pages {
+    cache: Vec<u8>,
+    disk: Vec<u8>,
+    dirty: std::collections::BTreeSet<usize>,
+    failing_syncs: u32,
+    lost: usize,
+}
+
+impl Cached {
+    const PAGE: usize = 4096;
+
+    /// The disk as it is found after a power cut now.
+    fn after_power_cut(&self) -> Self {
+        let disk = self.0.lock().unwrap().disk.clone();
+        Self(Arc::new(Mutex::new(Pages { cache: disk.clone(), disk, ..Pages::default() })))
+    }
+
+    async fn open(&self) -> Result<Embedded, StoreError> {
+        let backend = self.clone();
+        Embedded::with_backend(Path::new("cached"), move || Ok(backend.clone()), Metrics::new().unwrap()).await
+    }
+}
+
+impl StorageBackend for Cached {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().cache.len().try_into().unwrap())
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).unwrap();
+        let pages = self.0.lock().unwrap();
+        out.copy_from_slice(pages.cache.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().unwrap().cache.resize(len.try_into().unwrap(), 0);
+        Ok(())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).unwrap();
+        let mut pages = self.0.lock().unwrap();
+        pages.cache[from..from + data.len()].copy_from_slice(data);
+        pages.dirty.extend(from / Self::PAGE..=(from + data.len() - 1) / Self::PAGE);
+        Ok(())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let pages = &mut *self.0.lock().unwrap();
+        let dirty = std::mem::take(&mut pages.dirty);
+        if pages.failing_syncs > 0 {
+            pages.failing_syncs -= 1;
+            pages.lost += dirty.len();
+            return Err(rustix::io::Errno::IO.into());
+        }
+        pages.disk.resize(pages.cache.len(), 0);
+        for page in dirty {
+            let end = pages.cache.len().min((page + 1) * Self::PAGE);
+            if let Some(from) = pages.cache.get(page * Self::PAGE..end) {
+                pages.disk[page * Self::PAGE..end].copy_from_slice(from);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_after_a_healed_fault_loses_nothing() {
+    let cached = Cached::default();
+    let store = cached.open().await.unwrap();
+    for n in 0..40_u32 {
+        let value = vec![n.to_le_bytes()[0]; 3000];
+        let both = ops([
+            Op::Put { key: format!("/{}", n % 7), value: value.clone().into(), ttl: None },
+            Op::Put { key: format!("/{}/{n}", n % 5), value: value.into(), ttl: None },
+        ]);
+        if n % 4 == 0 {
+            // the write itself, and some of the tries to open the file again
+            cached.0.lock().unwrap().failing_syncs = 1 + n % 3;
+            while store.commit(both.clone()).await.is_err() {}
+        } else {
+            store.commit(both).await.unwrap();
+        }
+        let found = cached.after_power_cut().open().await.unwrap();
+        assert_eq!(found.list("").await.unwrap(), store.list("").await.unwrap(), "after write {n}");
+    }
+    assert!(cached.0.lock().unwrap().lost > 40, "pages were lost");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_the_write_and_heals() {
+    let (_dir, path) = place();
+    let metrics = Metrics::new().unwrap();
+    let (store, disk) = on_disk(&path, &metrics).await;
+    store.commit(ops([put("/a", "1")])).await.unwrap();
+    Disk::set(&disk.is_full, true);
+    for _ in 0..3 {
+        let reason = unavailable(store.commit(ops([put("/a", "2")])).await);
+        assert!(reason.contains("No space left on device"), "{reason}");
+    }
+    assert!(disk.faults() >= 3);
+    assert!(says(&metrics, "sluice_store_up 0") && says(&metrics, r#"sluice_store_errors_total{op="commit"} 3"#));
+    assert_eq!(store.get("/a").await.unwrap().unwrap().value, "1");
+    Disk::set(&disk.is_full, false);
+    assert_eq!(store.commit(ops([put("/a", "3")])).await.unwrap(), 2);
+    store.close().await;
+    assert_eq!(open(&path).await.unwrap().get("/a").await.unwrap().unwrap().value, "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_goes_on_over_a_restart() {
+    let (_dir, path) = place();
+    let store = open(&path).await.unwrap();
+    store.commit(ops([lease("/l", 100), put("/p", "x")])).await.unwrap();
+    store.close().await;
+    let store = open(&path).await.unwrap();
+    let mut subscription = store.subscribe("").await.unwrap();
+    assert_eq!(reset(&mut subscription).await.entries.len(), 2);
+    let began = Instant::now();
+    assert_eq!(apply(&mut subscription).await, (vec![Change::Delete { key: "/l".into(), at: 2 }], 2));
+    let rest = began.elapsed();
+    assert!(rest > Duration::from_secs(50) && rest < Duration::from_secs(101), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_lease_that_ended_while_nobody_looked_ends_at_the_start() {
+    let (_dir, path) = place();
+    let store = open(&path).await.unwrap();
+    store.commit(ops([lease("/l", 1000), put("/p", "x")])).await.unwrap();
+    store.close().await;
+    {
+        let file = Database::open(&path).unwrap();
+        let txn = file.begin_write().unwrap();
+        let record: (u64, u64, Option<u64>, &[u8]) = (1, 1, Some(1), b"leased");
+        txn.open_table(ENTRIES).unwrap().insert("/l", record).unwrap();
+        txn.commit().unwrap();
+    }
+    let store = open(&path).await.unwrap();
+    let mut subscription = store.subscribe("").await.unwrap();
+    let mut at = reset(&mut subscription).await;
+    if at.at == 1 {
+        next(&mut subscription).await;
+        at = store.list("").await.unwrap();
+    }
+    assert_eq!((at.at, at.entries.len()), (2, 1));
+    store.close().await;
+    assert_eq!(open(&path).await.unwrap().list("").await.unwrap(), at, "the delete is in the file");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_end_cannot_be_written_ends_when_it_can() {
+    let (_dir, path) = place();
+    let metrics = Metrics::new().unwrap();
+    let (store, disk) = on_disk(&path, &metrics).await;
+    store.commit(ops([lease("/l", 10)])).await.unwrap();
+    let mut subscription = store.subscribe("").await.unwrap();
+    reset(&mut subscription).await;
+    disk.fail_syncs(u32::MAX);
+    assert!(timeout(Duration::from_secs(15), subscription.next()).await.is_err());
+    assert!(disk.faults() > 0);
+    // tries at 10, 11 and 13 seconds
+    assert!(says(&metrics, r#"sluice_store_errors_total{op="expire"} 3"#));
+    assert!(store.get("/l").await.unwrap().is_some());
+    disk.fail_syncs(0);
+    assert_eq!(apply(&mut subscription).await, (vec![Change::Delete { key: "/l".into(), at: 2 }], 2));
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_not_touched() {
+    let (dir, path) = place();
+    for garbage in [b"listen: 9100\n".to_vec(), vec![0; 1 << 20], vec![0xA5; 100_000]] {
+        std::fs::write(&path, &garbage).unwrap();
+        unusable(open(&path).await, &path);
+        assert!(std::fs::read(&path).unwrap() == garbage);
+    }
+    unusable(open(dir.path()).await, dir.path());
+    let below = path.join("store.redb");
+    unusable(open(&below).await, &below);
+}
+
+#[tokio::test]
+async fn another_programs_database_is_not_taken() {
+    let (_dir, path) = place();
+    const OTHERS: TableDefinition<'static, u64, u64> = TableDefinition::new("others");
+    const META: TableDefinition<'static, &str, u64> = TableDefinition::new("sluice.meta");
+    let write = |table: TableDefinition<'static, u64, u64>, format: Option<u64>| {
+        let file = Database::create(&path).unwrap();
+        let txn = file.begin_write().unwrap();
+        txn.open_table(table).unwrap().insert(1, 1).unwrap();
+        if let Some(format) = format {
+            txn.open_table(META).unwrap().insert("format", format).unwrap();
+        }
+        txn.commit().unwrap();
+    };
+    write(OTHERS, None);
+    assert!(unusable(open(&path).await, &path).contains("a table others"));
+    write(OTHERS, Some(2));
+    assert!(unusable(open(&path).await, &path).contains("its format is 2"));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused() {
+    let (_dir, path) = place();
+    let store = open(&path).await.unwrap();
+    for n in 0..50 {
+        store.commit(ops([Op::Put { key: format!("/{n}"), value: vec![n; 5000].into(), ttl: None }])).await.unwrap();
+    }
+    store.close().await;
+    let whole = std::fs::read(&path).unwrap();
+    for cut in [100, 5000, whole.len() / 2] {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        unusable(open(&path).await, &path);
+    }
+    let mut scribbled = whole.clone();
+    scribbled.iter_mut().skip(4096).for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&path, scribbled).unwrap();
+    unusable(open(&path).await, &path);
+    std::fs::write(&path, whole).unwrap();
+    assert_eq!(open(&path).await.unwrap().list("").await.unwrap().entries.len(), 50);
+}
+
+/// A test of this binary as a process of its own, at the path in its environment.
+fn child(test: &str, path: &Path) -> Command {
+    within(Command::new(std::env::current_exe().unwrap()), test, path)
+}
+
+fn within(mut command: Command, test: &str, path: &Path) -> Command {
+    command.args([&format!("store_embedded::{test}"), "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env("SLUICE_TEST_STORE", path).stdin(Stdio::null());
+    command
+}
+
+fn given() -> PathBuf {
+    std::env::var_os("SLUICE_TEST_STORE").expect("a path from the parent").into()
+}
+
+#[tokio::test]
+async fn a_file_belongs_to_one_process_at_a_time() {
+    let (_dir, path) = place();
+    let store = open(&path).await.unwrap();
+    store.commit(ops([put("/a", "1")])).await.unwrap();
+    let said = String::from_utf8(child("child_opens", &path).output().unwrap().stdout).unwrap();
+    let expected = StoreError::InUse { path: path.display().to_string() }.to_string();
+    assert!(said.contains(&format!("refused: {expected}")), "{said}");
+    assert_eq!(store.commit(ops([put("/a", "2")])).await.unwrap(), 2);
+    // whoever comes by redb itself is refused too, and so is the store if redb has the file
+    let raw = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let raw = redb::Builder::new().create_with_backend(FileBackend::new(raw).unwrap());
+    assert!(matches!(raw, Err(redb::DatabaseError::DatabaseAlreadyOpen)));
+    store.close().await;
+    let raw = Database::open(&path).unwrap();
+    assert!(matches!(open(&path).await, Err(StoreError::InUse { .. })));
+    drop(raw);
+    let said = String::from_utf8(child("child_opens", &path).output().unwrap().stdout).unwrap();
+    assert!(said.contains("opened at 2"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "a child of a_file_belongs_to_one_process_at_a_time"]
+async fn child_opens() {
+    match open(&given()).await {
+        Ok(store) => println!("opened at {}", store.list("").await.unwrap().at),
+        Err(error) => println!("refused: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_that_it_acknowledged() {
+    let (_dir, path) = place();
+    let mut known = 0;
+    for round in 1..=3_u64 {
+        let mut writer = child("child_writes", &path).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let mut acknowledged = lines.map_while(Result::ok).filter_map(|line| line.rsplit_once("wrote ")?.1.parse::<u64>().ok());
+        let last = acknowledged.by_ref().find(|at| *at >= known + 20 * round).expect("the child writes");
+        writer.kill().unwrap();
+        // what it still managed to say before it died counts as well
+        let last = acknowledged.last().unwrap_or(last);
+        assert!(!writer.wait().unwrap().success(), "it was killed");
+        let store = open(&path).await.unwrap();
+        let listing = store.list("").await.unwrap();
+        assert!(listing.at >= last, "{} was acknowledged, {} is there", last, listing.at);
+        let revisions: Vec<_> = listing.entries.iter().map(|entry| entry.modified).collect();
+        assert_eq!(revisions, (1..=listing.at).collect::<Vec<_>>());
+        known = listing.at;
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "a child of a_killed_process_loses_nothing_that_it_acknowledged"]
+async fn child_writes() {
+    let store = open(&given()).await.unwrap();
+    let from = store.list("").await.unwrap().at;
+    for n in from + 1..from + 1_000_000 {
+        let at = store.commit(ops([put(&format!("/{n:08}"), "x")])).await.unwrap();
+        println!("wrote {at}");
+    }
+}
+
+/// A small disk of the kernel's own, in a mount namespace that ends with the child.
+#[test]
+fn a_disk_that_is_really_full_refuses_and_heals() {
+    let (dir, _) = place();
+    let mut unshare = Command::new("unshare");
+    unshare.args(if rustix::process::getuid().is_root() { ["-m"].as_slice() } else { ["-r", "-m"].as_slice() });
+    unshare.args(["sh", "-c", r#"mount -t tmpfs -o size=4m none "$SLUICE_TEST_STORE" || exit 77; exec "$0" "$@""#]);
+    unshare.arg(std::env::current_exe().unwrap());
+    let done = within(unshare, "child_fills_its_disk", dir.path()).output();
+    match done {
+        Ok(done) if done.status.success() => {
+            let said = String::from_utf8_lossy(&done.stdout).into_owned();
+            assert!(said.contains("was full and healed"), "{said}");
+        }
+        Ok(done) if done.status.code() == Some(101) => panic!("{}", String::from_utf8_lossy(&done.stderr)),
+        other => eprintln!("not shown here, no small disk can be mounted: {other:?}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "a child of a_disk_that_is_really_full_refuses_and_heals"]
+async fn child_fills_its_disk() {
+    let (dir, path) = (given(), given().join("store.redb"));
+    std::fs::write(dir.join("ballast"), vec![1; 1 << 20]).unwrap();
+    let store = open(&path).await.unwrap();
+    let big = |n: u64| ops([Op::Put { key: format!("/{n:03}"), value: vec![7; 100_000].into(), ttl: None }]);
+    let mut n = 0;
+    let reason = loop {
+        n += 1;
+        match store.commit(big(n)).await {
+            Ok(at) => assert!(at == n && n < 100, "the disk is small"),
+            refused => break unavailable(refused),
+        }
+    };
+    assert!(reason.contains("No space left on device"), "{reason}");
+    let before = store.list("").await.unwrap();
+    assert!(before.at == n - 1 && before.entries.len() > 3);
+    unavailable(store.commit(big(n)).await);
+    std::fs::remove_file(dir.join("ballast")).unwrap();
+    assert_eq!(store.commit(big(n)).await.unwrap(), n);
+    let after = store.list("").await.unwrap();
+    store.close().await;
+    assert_eq!(open(&path).await.unwrap().list("").await.unwrap(), after);
+    println!("was full and healed at {n}");
+}
