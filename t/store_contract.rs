@@ -159,11 +159,8 @@ async fn all_ops_of_a_transaction_arrive_together(store: Arc<dyn Store>) {
     let mut subscription = store.subscribe("/").await.unwrap();
     assert_eq!(store.commit(ops([put("/c", "2"), delete("/a"), put("/b", "2")])).await.unwrap(), 2);
     assert_eq!(reset(&mut subscription).await, Listing { entries: vec![entry("/a", "1", 1, 1), entry("/b", "1", 1, 1)], at: 1 });
-    let changes = vec![
-        Change::Put(entry("/c", "2", 2, 2)),
-        Change::Delete { key: "/a".into(), at: 2 },
-        Change::Put(entry("/b", "2", 1, 2)),
-    ];
+    let changes =
+        vec![Change::Put(entry("/c", "2", 2, 2)), Change::Delete { key: "/a".into(), at: 2 }, Change::Put(entry("/b", "2", 1, 2))];
     assert_eq!(apply(&mut subscription).await, (changes, 2));
 }
 
@@ -259,7 +256,9 @@ async fn a_listing_and_what_follows_it_have_no_gap(store: Arc<dyn Store>) {
     for follower in followers {
         ends.push(follower.await.unwrap());
     }
-    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    for writer in writers {
+        writer.join().unwrap();
+    }
     let end = store.list("/").await.unwrap();
     assert_eq!(end.at, WRITERS * WRITES);
     assert!(ends.iter().all(|seen| *seen == end.entries));

@@ -1,25 +1,27 @@
 //! The embedded store and its file: durability, and disks that fail. What all providers do alike is in `store_contract`.
 
+mod disk;
+
 use std::io::{self, BufRead, BufReader};
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use redb::backends::FileBackend;
-use redb::{BackendError, Database, StorageBackend, TableDefinition};
+use redb::{Database, TableDefinition};
 use sluice::base::task;
 use sluice::store::{Change, Embedded, Listing, Op, Store, StoreError};
 use sluice::telemetry::Metrics;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use self::disk::{Cached, Disk, OnDisk};
 use super::store_contract::{apply, delete, lease, next, ops, put, reset};
 
+/// Revisions of creation and change, the lease's end, the value.
+type Record = (u64, u64, Option<u64>, &'static [u8]);
 /// The file's main table, as every version of this program has to read it.
-const ENTRIES: TableDefinition<'static, &str, (u64, u64, Option<u64>, &[u8])> = TableDefinition::new("sluice.entries");
+const ENTRIES: TableDefinition<'static, &str, Record> = TableDefinition::new("sluice.entries");
 
 async fn open(path: &Path) -> Result<Embedded, StoreError> {
     Embedded::open(path, Metrics::new().unwrap()).await
@@ -52,91 +54,6 @@ fn says(metrics: &Metrics, line: &str) -> bool {
     String::from_utf8(metrics.encode().unwrap()).unwrap().lines().any(|l| l == line)
 }
 
-/// What the disk does from now on, and what it did.
-#[derive(Debug, Default)]
-struct Disk {
-    /// How many syncs are yet to fail.
-    failing_syncs: AtomicU32,
-    panics_in_syncs: AtomicBool,
-    is_full: AtomicBool,
-    faults: AtomicU32,
-    syncs: Notify,
-    holds_syncs: Mutex<bool>,
-    released: Condvar,
-}
-
-impl Disk {
-    fn set(flag: &AtomicBool, to: bool) {
-        flag.store(to, Ordering::SeqCst);
-    }
-
-    fn faults(&self) -> u32 {
-        self.faults.load(Ordering::SeqCst)
-    }
-
-    fn hold(&self, to: bool) {
-        *self.holds_syncs.lock().unwrap() = to;
-        self.released.notify_all();
-    }
-
-    fn fail_syncs(&self, times: u32) {
-        self.failing_syncs.store(times, Ordering::SeqCst);
-    }
-
-    fn fault<T>(&self, error: rustix::io::Errno) -> io::Result<T> {
-        self.faults.fetch_add(1, Ordering::SeqCst);
-        Err(error.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.syncs.notify_one();
-        drop(self.released.wait_while(self.holds_syncs.lock().unwrap(), |held| *held).unwrap());
-        if self.panics_in_syncs.swap(false, Ordering::SeqCst) {
-            self.faults.fetch_add(1, Ordering::SeqCst);
-            panic!("a panic on purpose");
-        }
-        match self.failing_syncs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
-            Ok(_) => self.fault(rustix::io::Errno::IO),
-            Err(_) => Ok(()),
-        }
-    }
-}
-
-/// A file on such a disk.
-#[derive(Debug)]
-struct OnDisk(FileBackend, Arc<Disk>);
-
-impl StorageBackend for OnDisk {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.1.sync()?;
-        self.0.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if self.1.is_full.load(Ordering::SeqCst) {
-            return self.1.fault(rustix::io::Errno::NOSPC);
-        }
-        self.0.write(offset, data)
-    }
-    fn close(&self) -> io::Result<()> {
-        self.0.close()
-    }
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.try_lock_range(start, end)
-    }
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.unlock_range(start, end)
-    }
-}
-
 async fn on_disk(path: &Path, metrics: &Metrics) -> (Embedded, Arc<Disk>) {
     let disk = Arc::new(Disk::default());
     let (file, shared) = (path.to_owned(), disk.clone());
@@ -146,6 +63,14 @@ async fn on_disk(path: &Path, metrics: &Metrics) -> (Embedded, Arc<Disk>) {
     };
     (Embedded::with_backend(path, make, metrics.clone()).await.unwrap(), disk)
 }
+
+async fn on_cached(disk: &Cached) -> Embedded {
+    let disk = disk.clone();
+    Embedded::with_backend(Path::new("cached"), move || Ok(disk.clone()), Metrics::new().unwrap()).await.unwrap()
+}
+
+const META: TableDefinition<'static, &str, u64> = TableDefinition::new("sluice.meta");
+const OTHERS: TableDefinition<'static, u64, u64> = TableDefinition::new("others");
 
 #[tokio::test]
 async fn a_file_opened_again_is_the_same_store() {
@@ -184,12 +109,11 @@ async fn a_write_is_neither_seen_nor_answered_before_its_fsync() {
     let store = Arc::new(store);
     let mut subscription = store.subscribe("").await.unwrap();
     reset(&mut subscription).await;
-    // a permit that opening has left behind
-    let _ = timeout(Duration::ZERO, disk.syncs.notified()).await;
+    disk.forget_syncs().await;
     disk.hold(true);
     let writer = store.clone();
     let write = task::spawn(async move { writer.commit(ops([put("/a", "1")])).await });
-    disk.syncs.notified().await;
+    disk.reaches_sync().await;
     assert_eq!(store.list("").await.unwrap(), Listing { entries: vec![], at: 0 });
     assert!(!write.is_finished());
     assert!(timeout(Duration::ZERO, subscription.next()).await.is_err());
@@ -204,11 +128,11 @@ async fn a_write_whose_caller_is_gone_still_happens() {
     let (store, disk) = on_disk(&path, &Metrics::new().unwrap()).await;
     let mut subscription = store.subscribe("").await.unwrap();
     reset(&mut subscription).await;
-    let _ = timeout(Duration::ZERO, disk.syncs.notified()).await;
+    disk.forget_syncs().await;
     disk.hold(true);
     tokio::select! {
         answer = store.commit(ops([put("/a", "1")])) => panic!("answered before its fsync: {answer:?}"),
-        () = disk.syncs.notified() => {}
+        () = disk.reaches_sync() => {}
     }
     disk.hold(false);
     assert_eq!(apply(&mut subscription).await.1, 1);
@@ -276,95 +200,23 @@ async fn a_panic_while_writing_is_a_fault_like_others() {
     assert_eq!(open(&path).await.unwrap().list("").await.unwrap(), after);
 }
 
-/// A disk behind a page cache. As on Linux, a failed sync leaves the pages in the cache, counted as written.
-#[derive(Clone, Debug, Default)]
-struct Cached(Arc<Mutex<Pages>>);
-
-#[derive(Clone, Debug, Default)]
-struct Pages {
-    cache: Vec<u8>,
-    disk: Vec<u8>,
-    dirty: std::collections::BTreeSet<usize>,
-    failing_syncs: u32,
-    lost: usize,
-}
-
-impl Cached {
-    const PAGE: usize = 4096;
-
-    /// The disk as it is found after a power cut now.
-    fn after_power_cut(&self) -> Self {
-        let disk = self.0.lock().unwrap().disk.clone();
-        Self(Arc::new(Mutex::new(Pages { cache: disk.clone(), disk, ..Pages::default() })))
-    }
-
-    async fn open(&self) -> Result<Embedded, StoreError> {
-        let backend = self.clone();
-        Embedded::with_backend(Path::new("cached"), move || Ok(backend.clone()), Metrics::new().unwrap()).await
-    }
-}
-
-impl StorageBackend for Cached {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().cache.len().try_into().unwrap())
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let from = usize::try_from(offset).unwrap();
-        let pages = self.0.lock().unwrap();
-        out.copy_from_slice(pages.cache.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.lock().unwrap().cache.resize(len.try_into().unwrap(), 0);
-        Ok(())
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let from = usize::try_from(offset).unwrap();
-        let mut pages = self.0.lock().unwrap();
-        pages.cache[from..from + data.len()].copy_from_slice(data);
-        pages.dirty.extend(from / Self::PAGE..=(from + data.len() - 1) / Self::PAGE);
-        Ok(())
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        let pages = &mut *self.0.lock().unwrap();
-        let dirty = std::mem::take(&mut pages.dirty);
-        if pages.failing_syncs > 0 {
-            pages.failing_syncs -= 1;
-            pages.lost += dirty.len();
-            return Err(rustix::io::Errno::IO.into());
-        }
-        pages.disk.resize(pages.cache.len(), 0);
-        for page in dirty {
-            let end = pages.cache.len().min((page + 1) * Self::PAGE);
-            if let Some(from) = pages.cache.get(page * Self::PAGE..end) {
-                pages.disk[page * Self::PAGE..end].copy_from_slice(from);
-            }
-        }
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_power_cut_after_a_healed_fault_loses_nothing() {
     let cached = Cached::default();
-    let store = cached.open().await.unwrap();
+    let store = on_cached(&cached).await;
+    let many: Vec<_> = (0..600).map(|n| put(&format!("/{n:03}"), "a value of some length, so that the tree has many pages")).collect();
+    store.commit(ops(many)).await.unwrap();
     for n in 0..40_u32 {
-        let value = vec![n.to_le_bytes()[0]; 3000];
-        let both = ops([
-            Op::Put { key: format!("/{}", n % 7), value: value.clone().into(), ttl: None },
-            Op::Put { key: format!("/{}/{n}", n % 5), value: value.into(), ttl: None },
-        ]);
-        if n % 4 == 0 {
-            // the write itself, and some of the tries to open the file again
-            cached.0.lock().unwrap().failing_syncs = 1 + n % 3;
-            while store.commit(both.clone()).await.is_err() {}
-        } else {
-            store.commit(both).await.unwrap();
-        }
-        let found = cached.after_power_cut().open().await.unwrap();
+        // it splits pages: what is undone leaves the halves behind
+        let refused: Vec<_> = (0..3).map(|k| put(&format!("/{:03}/new", (n * 17 + k * 150) % 600), &"x".repeat(2000))).collect();
+        // the write itself, and some of the tries to open the file again
+        cached.fail_syncs(1 + n % 3);
+        unavailable(store.commit(ops(refused)).await);
+        while store.commit(ops([put("/counter", &n.to_string())])).await.is_err() {}
+        let found = on_cached(&cached.after_power_cut()).await;
         assert_eq!(found.list("").await.unwrap(), store.list("").await.unwrap(), "after write {n}");
     }
-    assert!(cached.0.lock().unwrap().lost > 40, "pages were lost");
+    assert!(cached.lost() > 40, "pages were lost");
 }
 
 #[tokio::test]
@@ -411,7 +263,7 @@ async fn a_lease_that_ended_while_nobody_looked_ends_at_the_start() {
     {
         let file = Database::open(&path).unwrap();
         let txn = file.begin_write().unwrap();
-        let record: (u64, u64, Option<u64>, &[u8]) = (1, 1, Some(1), b"leased");
+        let record: Record = (1, 1, Some(1), b"leased");
         txn.open_table(ENTRIES).unwrap().insert("/l", record).unwrap();
         txn.commit().unwrap();
     }
@@ -461,20 +313,18 @@ async fn what_is_no_store_is_not_touched() {
 #[tokio::test]
 async fn another_programs_database_is_not_taken() {
     let (_dir, path) = place();
-    const OTHERS: TableDefinition<'static, u64, u64> = TableDefinition::new("others");
-    const META: TableDefinition<'static, &str, u64> = TableDefinition::new("sluice.meta");
-    let write = |table: TableDefinition<'static, u64, u64>, format: Option<u64>| {
+    let write = |format: Option<u64>| {
         let file = Database::create(&path).unwrap();
         let txn = file.begin_write().unwrap();
-        txn.open_table(table).unwrap().insert(1, 1).unwrap();
+        txn.open_table(OTHERS).unwrap().insert(1, 1).unwrap();
         if let Some(format) = format {
             txn.open_table(META).unwrap().insert("format", format).unwrap();
         }
         txn.commit().unwrap();
     };
-    write(OTHERS, None);
+    write(None);
     assert!(unusable(open(&path).await, &path).contains("a table others"));
-    write(OTHERS, Some(2));
+    write(Some(2));
     assert!(unusable(open(&path).await, &path).contains("its format is 2"));
 }
 

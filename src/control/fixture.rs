@@ -1,7 +1,7 @@
 //! A reader of a few words and a store that says what the test tells it to. Never in a build that serves.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -34,7 +34,7 @@ impl Judge for Plain {
         let (name, enabled) = (key.id.as_str(), value["status"] != 0);
         Verdict::Accepted(match key.kind {
             Kind::Listener => {
-                let listener = fixture::listener(name, value["addr"].as_str().unwrap());
+                let listener = fixture::listener(name, value["addr"].as_str().unwrap_or_default());
                 Resource::Listener(Arc::new(Listener { stream_route_id: id("stream_route_id"), enabled, ..listener }))
             }
             Kind::StreamRoute => {
@@ -42,7 +42,7 @@ impl Judge for Plain {
                 Resource::StreamRoute(Arc::new(StreamRoute { enabled, ..fixture::route(name, link) }))
             }
             Kind::Upstream => {
-                let port = value["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap();
+                let port = value["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or_default();
                 Resource::Upstream(Arc::new(fixture::upstream(port)))
             }
             Kind::Setting => Resource::Global(Arc::new(Global::default())),
@@ -80,7 +80,7 @@ impl Script {
     /// Lets one more subscription succeed. Dropping the sender ends it.
     pub(super) fn subscription(&self) -> UnboundedSender<Event> {
         let (tx, rx) = unbounded_channel();
-        self.0.lock().unwrap().push_back(rx);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(rx);
         tx
     }
 }
@@ -101,7 +101,7 @@ impl Store for Script {
 
     async fn subscribe(&self, prefix: &str) -> Result<Box<dyn Subscription>, StoreError> {
         assert_eq!(prefix, "/sluice/");
-        match self.0.lock().unwrap().pop_front() {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
             Some(events) => Ok(Box::new(Events(events))),
             None => Err(StoreError::Unavailable { reason: "down".into() }),
         }

@@ -185,8 +185,8 @@ mod tests {
     use crate::base::task;
     use crate::control::fixture::{Plain, Script, apply, entry, reset};
     use crate::control::status::ObjectState;
-    use crate::route::l4::Ask;
-    use crate::snapshot::{Snapshot, fixture};
+    use crate::snapshot::Snapshot;
+    use crate::snapshot::fixture::{self, leads_to};
     use tokio::sync::mpsc::UnboundedSender;
     use tokio::sync::watch;
     use tokio::task::JoinHandle;
@@ -235,14 +235,6 @@ mod tests {
         fn up(&self) -> bool {
             String::from_utf8(self.parts.metrics.encode().unwrap()).unwrap().contains("\nsluice_store_up 1")
         }
-    }
-
-    /// The port that the route of the first port's sessions leads to.
-    fn leads_to(snapshot: &Snapshot) -> Option<u16> {
-        let spec = snapshot.ports().values().next()?;
-        let ask = Ask { client: [127, 0, 0, 1].into(), server: spec.port.addr };
-        let target = snapshot.route_for(spec, &ask)?.target.clone()?;
-        target.spec().nodes.first().map(|node| node.port)
     }
 
     fn upstream(port: u16) -> String {

@@ -1,9 +1,10 @@
 //! Objects for tests, in few words. Never in a build that serves.
 
-use super::Registries;
+use super::{Registries, Snapshot};
 use crate::base::addr::{Protocol, parse_listen};
 use crate::base::id::{Id, Key, Kind};
 use crate::model::{Host, Listener, Node, StreamRoute, Upstream, UpstreamRef};
+use crate::route::l4::Ask;
 use crate::telemetry::Metrics;
 use crate::upstream;
 
@@ -51,4 +52,12 @@ pub(crate) fn listener(name: &str, addr: &str) -> Listener {
 pub(crate) fn upstream(port: u16) -> Upstream {
     let node = Node { host: Host::Ip([127, 0, 0, 1].into()), port, weight: 1, priority: 0 };
     Upstream { nodes: vec![node], ..Upstream::default() }
+}
+
+/// The port of the node that a session of the first open port is led to.
+pub(crate) fn leads_to(snapshot: &Snapshot) -> Option<u16> {
+    let spec = snapshot.ports().values().next()?;
+    let ask = Ask { client: [127, 0, 0, 1].into(), server: spec.port.addr };
+    let target = snapshot.route_for(spec, &ask)?.target.clone()?;
+    target.spec().nodes.first().map(|node| node.port)
 }

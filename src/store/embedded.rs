@@ -131,10 +131,8 @@ impl Shared {
         };
         written.map_err(|fault| {
             op(&self.health).inc();
-            match refusal(&self.path, &fault) {
-                StoreError::Unavailable { reason } => StoreError::Unavailable { reason },
-                lasting => StoreError::Unavailable { reason: lasting.to_string() },
-            }
+            let refused = refusal(&self.path, &fault);
+            if let StoreError::Unavailable { .. } = refused { refused } else { StoreError::Unavailable { reason: refused.to_string() } }
         })
     }
 

@@ -52,10 +52,7 @@ impl Place {
         let fresh = beside(&self.path, ".new");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         let made = FileBackend::new(file).map_err(redb::Error::from).and_then(create_empty);
-        made.map_err(|error| match error {
-            redb::Error::Io(error) => error,
-            other => io::Error::other(other),
-        })?;
+        made.map_err(|error| if let redb::Error::Io(error) = error { error } else { io::Error::other(error) })?;
         std::fs::rename(&fresh, &self.path)?;
         sync_dir(dir_of(&self.path))
     }

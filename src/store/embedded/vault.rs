@@ -197,7 +197,12 @@ fn undo(db: &Database, found: &Image, acknowledged: &Image) -> Result<(), redb::
     wrong.extend(found.slots().filter(|(key, _)| acknowledged.slot(key).is_none()).map(|(key, _)| (&**key, None)));
     let differs = |(key, slot): &(&Arc<str>, &Slot)| found.slot(key) != Some(*slot);
     wrong.extend(acknowledged.slots().filter(differs).map(|(key, slot)| (&**key, Some(slot))));
-    tracing::warn!(keys = wrong.len(), found = found.revision(), acknowledged = acknowledged.revision(), "a refused write is undone in the file");
+    tracing::warn!(
+        keys = wrong.len(),
+        found = found.revision(),
+        acknowledged = acknowledged.revision(),
+        "a refused write is undone in the file"
+    );
     let txn = db.begin_write()?;
     {
         let mut entries = txn.open_table(ENTRIES)?;
