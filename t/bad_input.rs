@@ -214,10 +214,10 @@ fn a_reference_to_nothing_waits_and_heals_by_itself() {
     served.gateway.start_again();
     let state = |key: &str| {
         let list = served.gateway.control_list("/v1/config");
-        list.into_iter().find(|o| o["key"].as_str().is_some_and(|k| k.ends_with(key))).map(|o| (o["state"].clone(), o.to_string()))
+        list.into_iter().find(|o| o["key"] == key).map(|o| (o["state"].clone(), o.to_string()))
     };
     let (_, text) = until(SOON, "it is pending", || state("stream_routes/waits").filter(|(s, _)| s == "pending"));
-    assert!(text.contains("upstreams/later") || text.contains("later"), "it names what is missing: {text}");
+    assert!(text.contains("upstreams/later"), "it names what is missing: {text}");
     assert_eq!(served.gateway.count("sluice_config_objects", &[("kind", "stream_routes"), ("state", "pending")]), 1);
     let refused = served.gateway.admin().put("stream_routes", "other", &json!({"upstream_id": "nowhere"}));
     assert_eq!(refused.error_msg(), "failed to fetch upstream info by upstream id [nowhere], response code: 404");
@@ -244,7 +244,7 @@ fn bind_failed(served: &Served, listener: &str, errno: i64) {
     let said = port_in(&served.gateway, listener, "failed");
     let status: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(status["errno"], errno, "{said}");
-    assert!(said.contains("message") || said.contains("reason"), "it says what helps: {said}");
+    assert!(status["message"].as_str().is_some_and(|m| !m.is_empty()), "it says what helps: {said}");
     assert!(served.gateway.count("sluice_listener_bind_failures_total", &[("listener", listener)]) >= 1);
     assert!(served.gateway.count("sluice_listeners", &[("state", "failed")]) >= 1);
     assert!(served.gateway.log().lines().any(|l| l.contains(listener) && l.contains("fail")), "the log names it");

@@ -94,13 +94,7 @@ fn sessions_leave_no_state_behind_for_the_next_on_the_same_worker() {
 #[test]
 fn a_range_of_ports_serves_on_each_and_the_server_may_speak_first() {
     let server = speaks_first(b"welcome\n");
-    // three neighbouring ports
-    let first = loop {
-        let first = ports::free();
-        if (1..3).all(|n| std::net::TcpListener::bind(("0.0.0.0", first + n)).is_ok()) {
-            break first;
-        }
-    };
+    let first = ports::free_row(3);
     let gateway = Gateway::start(Conf::new().tcp(format!("{first}-{}", first + 2)));
     gateway.admin().must_put("stream_routes", "1", &json!({"upstream": upstream(&[&server.node()])}));
     for port in first..first + 3 {

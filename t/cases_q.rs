@@ -1,7 +1,7 @@
 //! Cases Q: what the configuration file may say about listeners, and what is refused at the start, with which words.
 
 use crate::support::poll::{SOON, soon};
-use crate::support::{Conf, Gateway, client, namespace};
+use crate::support::{Conf, Gateway, client, namespace, ports};
 
 /// Starts with these entries of `stream_proxy.tcp` and returns what the program said when it refused to.
 fn refusal(entry: &str) -> String {
@@ -55,21 +55,16 @@ fn every_form_of_an_address_is_bound() {
 }
 
 #[test]
-fn what_this_build_does_not_serve_is_refused_by_name() {
-    for (case, line, says) in [
-        ("udp", "gateway:\n  stream_proxy:\n    udp:\n      - 9200\n", "udp"),
-        ("Q07", "gateway:\n  stream_proxy:\n    tcp:\n      - addr: 9100\n        tls: true\n", "tls"),
+fn what_the_file_may_not_say_is_refused_with_its_line() {
+    for (case, text, says) in [
         ("etcd", "deployment:\n  config_provider: etcd\n", "etcd"),
         ("unknown", "gateway:\n  stream_porxy:\n    tcp:\n      - 9100\n", "stream_proxy"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.yaml");
-        std::fs::write(&file, line).unwrap();
-        let output = std::process::Command::new(crate::support::gateway::program())
-            .args(["run", "--config", file.to_str().unwrap()])
-            .current_dir(dir.path())
-            .output()
-            .unwrap();
+        std::fs::write(&file, text).unwrap();
+        let mut command = std::process::Command::new(crate::support::gateway::program());
+        let output = command.args(["run", "--config", file.to_str().unwrap()]).current_dir(dir.path()).output().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!output.status.success(), "{case}: {said}");
         assert!(said.contains(says) && said.contains("config.yaml:"), "{case}: {says}, and the line\n{said}");
@@ -77,8 +72,23 @@ fn what_this_build_does_not_serve_is_refused_by_name() {
 }
 
 #[test]
+fn a_listener_that_this_build_does_not_serve_is_rejected_visibly_and_the_others_serve() {
+    let (good, later) = (ports::free(), ports::free());
+    let mut conf = Conf::new().tcp(good).tcp(format!("{{addr: {later}, tls: true}}"));
+    conf.udp.push(ports::free().to_string());
+    let gateway = Gateway::start(conf);
+    for (key, says) in [("listeners/conf-tcp-1", "tls"), ("listeners/conf-udp-0", "udp")] {
+        let rejection = gateway.rejection(key).unwrap_or_else(|| panic!("{key} is in /v1/rejections"));
+        assert!(rejection["violations"].to_string().contains(says), "{rejection}");
+        assert!(gateway.log().lines().any(|l| l.contains(key)), "{key} is in the log");
+    }
+    assert!(client::closed(ports::local(good)), "the good one is open");
+    assert!(client::refused(ports::local(later)), "the other is not");
+}
+
+#[test]
 fn with_mode_stream_only_the_stream_part_runs() {
-    let port = crate::support::ports::free();
+    let port = ports::free();
     let gateway = Gateway::start(Conf::new().tcp(port));
     let states: Vec<String> = gateway.control_list("/v1/listeners").iter().map(|l| l["state"].as_str().unwrap().to_owned()).collect();
     assert_eq!(states, ["active"], "Q01");

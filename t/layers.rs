@@ -127,6 +127,13 @@ fn panics(name: &str, source: &str) -> Vec<String> {
     found
 }
 
+/// The files of `src` that are compiled for its tests only.
+fn test_files(sources: &[(String, String)]) -> BTreeSet<String> {
+    let modules: Vec<Vec<String>> = sources.iter().flat_map(|(n, s)| scan::file(&house::module_path(n), n, s).test_files).collect();
+    let inside = |name: &str| modules.iter().any(|module| house::module_path(name).starts_with(module));
+    sources.iter().map(|(n, _)| n.clone()).filter(|n| inside(n)).collect()
+}
+
 /// The metric families that the code declares: calls whose first argument is a name and whose second is its help text.
 fn declared_metrics(source: &str) -> BTreeSet<String> {
     let toks: Vec<Tok> = scan::tokens(source).into_iter().map(|t| t.tok).collect();
@@ -197,20 +204,21 @@ fn every_file_opens_with_what_lives_in_it() {
 
 #[test]
 fn no_file_is_longer_than_it_may_be() {
-    let mut long = Vec::new();
-    for below in ["src", "t"] {
-        let counted = files(below).into_iter().map(|(n, s)| (code_lines(&n, &s), format!("{below}/{n}")));
-        long.extend(counted.filter(|(lines, _)| *lines > LONGEST).map(|(lines, n)| format!("{n}: {lines}")));
-    }
+    let sources = files("src");
+    let tests = test_files(&sources);
+    let counted = sources.iter().filter(|(n, _)| !tests.contains(n)).map(|(n, s)| (code_lines(n, s), n));
+    let long: Vec<String> = counted.filter(|(lines, _)| *lines > LONGEST).map(|(lines, n)| format!("src/{n}: {lines}")).collect();
     none("files longer than 600 lines without their tests", &long);
 }
 
 #[test]
 fn what_handles_sockets_and_stores_does_not_panic() {
+    let sources = files("src");
+    let tests = test_files(&sources);
     let mut found = Vec::new();
-    for (name, source) in files("src") {
-        if NO_PANIC.iter().any(|room| name.starts_with(&format!("{room}/")) || name == format!("{room}.rs")) {
-            found.extend(panics(&name, &source));
+    for (name, source) in sources.iter().filter(|(n, _)| !tests.contains(n)) {
+        if NO_PANIC.iter().any(|room| name.starts_with(&format!("{room}/")) || *name == format!("{room}.rs")) {
+            found.extend(panics(name, source));
         }
     }
     none("calls that panic", &found);
@@ -345,6 +353,19 @@ mod the_checker {
             fn d() { panic!(\"{}\", \"unwrap()\"); x.unwrap_or(1); Option::unwrap(x); }\n#[expect(dead_code)]\nfn e() {}";
         assert_eq!(panics("f", source), ["f:1: unwrap", "f:6: expect", "f:7: panic", "f:7: unwrap"]);
         assert_eq!(code_lines("f", source), 5);
+    }
+
+    #[test]
+    fn knows_the_files_of_test_modules() {
+        let source = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let sources = [
+            source("store/mod.rs", "mod real;\n#[cfg(test)]\nmod fake;\n#[cfg(test)]\nmod tests { use super::*; }\nmod after;"),
+            source("store/real.rs", ""),
+            source("store/fake.rs", "mod deeper;"),
+            source("store/fake/deeper.rs", ""),
+            source("store/after.rs", ""),
+        ];
+        assert_eq!(test_files(&sources), ["store/fake.rs", "store/fake/deeper.rs"].map(String::from).into());
     }
 
     #[test]

@@ -29,11 +29,8 @@ fn relay(route: &Value) -> Relay {
 }
 
 impl Relay {
-    /// Puts an object and waits until every worker uses it.
     fn put(&self, kind: &str, id: &str, value: &Value) {
-        let path = format!("/{kind}/{id}?wait=applied&timeout=10s");
-        let answer = self.gateway.admin().call("PUT", &path, value.to_string().as_bytes());
-        assert!(answer.ok(), "{path} {value}: {}", answer.text());
+        self.gateway.put_live(kind, id, value);
     }
 
     fn bytes(&self, direction: &str) -> u64 {
@@ -238,7 +235,7 @@ fn a_session_is_listed_and_killed_by_the_control_api() {
     assert_eq!(listed.len(), 2, "{listed:?}");
     let session = listed.iter().find(|s| s["client"] == client_addr.as_str()).unwrap_or_else(|| panic!("{client_addr} in {listed:?}"));
     assert_eq!(session["route"], "r", "{session}");
-    let id = session["id"].as_u64().map_or_else(|| session["id"].as_str().unwrap().to_owned(), |n| n.to_string());
+    let id = session["id"].as_u64().expect("a number");
 
     let answer = relay.gateway.control("DELETE", &format!("/v1/sessions/{id}"));
     assert!(answer.ok(), "{} {}", answer.status, answer.text());

@@ -20,7 +20,7 @@ use crate::conf::{self, Conf, Provider};
 use crate::control::ingest::Ingest;
 use crate::control::reconcile::{Reconciler, ReconcilerParts};
 use crate::control::status::StatusHandle;
-use crate::listen::{Budget, Context, ListenSet, SetParts, worker};
+use crate::listen::{Budget, Context, ListenSet, SetParts, WorkerHandle, worker};
 use crate::live::applied::{Applied, applied};
 use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
@@ -49,6 +49,8 @@ pub(super) struct Gateway {
     applied: Applied,
     ports: Ports,
     drain_timeout: Duration,
+    /// A worker ends with its last handle, and its sessions with it.
+    workers: Vec<WorkerHandle>,
     banner: Banner,
 }
 
@@ -109,7 +111,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         ports: ports.clone(),
         applied: applied_writer,
         sessions: sessions.clone(),
-        workers: handles,
+        workers: handles.clone(),
         metrics: metrics.clone(),
         drain_timeout: conf.drain_timeout,
         drain: watch.clone(),
@@ -183,7 +185,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         control: conf.control_listen,
     };
     let drain_timeout = conf.drain_timeout;
-    Ok(Gateway { trigger, watch, stop, listening, sessions, access, applied, ports, drain_timeout, banner })
+    Ok(Gateway { trigger, watch, stop, listening, sessions, access, applied, ports, drain_timeout, workers: handles, banner })
 }
 
 impl Gateway {
@@ -211,6 +213,7 @@ impl Gateway {
         // the ports are closed when this returns
         let _ = self.listening.await;
         drain::drain(&self.sessions, self.drain_timeout, &mut self.stop).await;
+        drop(self.workers);
         self.trigger.advance(Phase::Ending);
         debug_assert_eq!(self.watch.phase(), Phase::Ending);
         if !self.access.flush(LAST_LINES) {

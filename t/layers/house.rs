@@ -147,7 +147,7 @@ fn leads_to_itself(binding: &Binding, name: &str) -> bool {
 }
 
 /// The module path of a file below `src`: `a/b.rs` is `a::b`, `a/mod.rs` is `a`, `lib.rs` is the root.
-fn module_path(file: &str) -> Vec<String> {
+pub fn module_path(file: &str) -> Vec<String> {
     let stem = file.strip_suffix(".rs").unwrap_or(file);
     let mut path: Vec<String> = stem.split('/').map(ToOwned::to_owned).collect();
     if path.last().is_some_and(|p| p == "mod") || path == ["lib"] {

@@ -211,6 +211,8 @@ pub struct FileFacts {
     pub escapes: Vec<(usize, &'static str)>,
     /// Lines from and to, both inclusive, of each `#[cfg(test)]` module.
     pub tests: Vec<(usize, usize)>,
+    /// The `#[cfg(test)]` modules that are files of their own.
+    pub test_files: Vec<Vec<String>>,
 }
 
 /// Reads one file whose module path is `path`.
@@ -401,7 +403,11 @@ impl Reader {
         let name = self.ident(1).unwrap_or_default().to_owned();
         self.module().items.push(name.clone());
         self.at += 2;
-        if self.is(0, '{') {
+        if self.is(0, ';') && (test_from.is_some() || self.in_test()) {
+            let mut path = self.scope.clone();
+            path.push(name);
+            self.facts.test_files.push(path);
+        } else if self.is(0, '{') {
             self.at += 1;
             self.depth += 1;
             self.inline.push(Inline { depth: self.depth, test_from });

@@ -17,13 +17,14 @@ pub struct Conf {
     pub top: &'static str,
     /// Entries of `stream_proxy.tcp`, as YAML scalars.
     pub tcp: Vec<String>,
+    /// Entries of `stream_proxy.udp`.
+    pub udp: Vec<String>,
     pub admin_ip: String,
     pub admin_port: u16,
     pub metrics_port: u16,
     pub control_port: u16,
     pub admin_key: String,
     pub drain_timeout: Option<String>,
-    pub workers: Option<usize>,
     /// Where the store lives, if not in the gateway's own folder.
     pub store: Option<std::path::PathBuf>,
 }
@@ -33,13 +34,13 @@ impl Conf {
         Self {
             top: "gateway",
             tcp: Vec::new(),
+            udp: Vec::new(),
             admin_ip: "127.0.0.1".into(),
             admin_port: ports::free(),
             metrics_port: ports::free(),
             control_port: ports::free(),
             admin_key: KEY.into(),
             drain_timeout: None,
-            workers: None,
             store: None,
         }
     }
@@ -55,23 +56,16 @@ impl Conf {
         self
     }
 
-    pub fn workers(mut self, count: usize) -> Self {
-        self.workers = Some(count);
-        self
-    }
-
     /// The file's text for a gateway whose own folder is `dir`.
     pub fn text(&self, dir: &Path) -> String {
         let mut out = format!("{}:\n  proxy_mode: stream\n", self.top);
         if let Some(time) = &self.drain_timeout {
             writeln!(out, "  drain_timeout: {time}").unwrap();
         }
-        if let Some(count) = self.workers {
-            writeln!(out, "  workers: {count}").unwrap();
-        }
-        if !self.tcp.is_empty() {
-            out.push_str("  stream_proxy:\n    tcp:\n");
-            for entry in &self.tcp {
+        out.push_str("  stream_proxy:\n");
+        for (transport, entries) in [("tcp", &self.tcp), ("udp", &self.udp)].iter().filter(|(_, entries)| !entries.is_empty()) {
+            writeln!(out, "    {transport}:").unwrap();
+            for entry in *entries {
                 writeln!(out, "      - {entry}").unwrap();
             }
         }

@@ -125,25 +125,17 @@ impl Gateway {
         http::call(ports::local(self.conf.control_port), method, path, &[], b"").unwrap_or_else(|e| panic!("{method} {path}: {e}"))
     }
 
-    /// The list that a control API path answers with: an array, or an object with one array in it.
+    /// The list in the answer of a control API path.
     pub fn control_list(&self, path: &str) -> Vec<Value> {
         let answer = self.control("GET", path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        match answer.json() {
-            Value::Array(list) => list,
-            Value::Object(fields) => fields.into_iter().find_map(|(_, v)| v.as_array().cloned()).expect("an object with a list"),
-            other => panic!("{path}: {other}"),
-        }
+        let Value::Object(fields) = answer.json() else { panic!("{path}: {}", answer.text()) };
+        fields.into_iter().find_map(|(_, v)| v.as_array().cloned()).unwrap_or_else(|| panic!("{path} has no list"))
     }
 
     /// A rejection of the control API by the object's name (`stream_routes/1`).
     pub fn rejection(&self, key: &str) -> Option<Value> {
-        self.control_list("/v1/rejections").into_iter().find(|r| r["key"].as_str().is_some_and(|k| k.ends_with(key)))
-    }
-
-    /// The port of the control API's list that has this address.
-    pub fn port_state(&self, addr: &str) -> Option<Value> {
-        self.control_list("/v1/listeners").into_iter().find(|l| l["address"].as_str().is_some_and(|a| a.ends_with(addr)))
+        self.control_list("/v1/rejections").into_iter().find(|r| r["key"] == key)
     }
 
     pub fn readyz(&self) -> Option<Answer> {
@@ -186,6 +178,18 @@ impl Gateway {
         let text = fs::read_to_string(self.dir().join("access.log")).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    /// Puts an object and waits until every worker uses it.
+    pub fn put_live(&self, kind: &str, id: &str, value: &Value) {
+        self.admin().must_put(kind, id, value);
+        let written = self.admin().get(&format!("/{kind}/{id}")).json()["modifiedIndex"].as_u64().expect("a revision");
+        poll::soon(&format!("{kind}/{id} is applied"), || self.applied() >= written);
+    }
+
+    /// The store revision that every worker uses.
+    pub fn applied(&self) -> u64 {
+        self.control("GET", "/v1/config").json()["applied"].as_u64().unwrap_or_default()
     }
 
     /// A tcp listener object on an address, with an id, put at run time; waits until the port accepts.

@@ -8,15 +8,20 @@ const COUNT: u32 = 20_000;
 
 /// A port of 0.0.0.0 that nobody had a moment ago and that no other test of this process gets.
 pub fn free() -> u16 {
+    free_row(1)
+}
+
+/// The first of so many neighbouring [`free`] ports.
+pub fn free_row(length: u16) -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // several runs of the tests on one machine begin at different places
     let begin = std::process::id().wrapping_mul(97);
     loop {
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let n = NEXT.fetch_add(u32::from(length), Ordering::Relaxed);
         assert!(n < COUNT, "no free port");
-        let port = u16::try_from(FIRST + begin.wrapping_add(n) % COUNT).unwrap();
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
-            return port;
+        let first = u16::try_from(FIRST + begin.wrapping_add(n) % COUNT).unwrap();
+        if (0..length).all(|n| TcpListener::bind((Ipv4Addr::UNSPECIFIED, first + n)).is_ok()) {
+            return first;
         }
     }
 }
