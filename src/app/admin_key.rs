@@ -23,7 +23,10 @@ pub(super) fn load_or_create(path: &Path) -> anyhow::Result<Secret<String>> {
     match created {
         Ok(mut file) => {
             let key = generate()?;
-            file.write_all(key.as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", path.display()))?;
+            file.write_all(key.as_bytes())
+                .and_then(|()| file.write_all(b"\n"))
+                .and_then(|()| file.sync_all())
+                .with_context(|| format!("writing {}", path.display()))?;
             Ok(Secret::new(key))
         }
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {

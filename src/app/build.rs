@@ -167,6 +167,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
                 allow: admin.allow.clone(),
                 stream_enabled: conf.proxy_mode.stream(),
                 reserved: conf.listeners.iter().map(|l| l.id.clone()).collect(),
+                applied: applied.clone(),
             };
             task::spawn(admin::serve_admin(bind(admin.listen, "deployment.admin.admin_listen").await?, Arc::new(parts), watch.clone()));
             key_file

@@ -107,12 +107,7 @@ async fn dial(session: &Session, plan: &Plan) -> Result<Connected, Outcome> {
         if let Poll::Ready(reason) = session.poll_end(cx) {
             return Poll::Ready(Err(Outcome::early(reason)));
         }
-        dial.as_mut().poll(cx).map_err(|e| Outcome {
-            reason: e.reason,
-            node: e.node,
-            retries: e.tries.saturating_sub(1),
-            connect: None,
-        })
+        dial.as_mut().poll(cx).map_err(|e| Outcome { reason: e.reason, node: e.node, retries: e.tries.saturating_sub(1), connect: None })
     })
     .await
 }
