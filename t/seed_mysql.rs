@@ -1,4 +1,4 @@
-//! The seed's own story, with its own words: its configuration snippet, its requests sent by `curl`, a real MariaDB server behind it.
+//! The seed's own story, with its own words: its configuration snippet, its requests sent by `curl`, a real database server behind it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use crate::support::{Conf, Gateway, client, namespace, poll};
 /// The key that the seed's requests carry.
 const SEED_KEY: &str = "edd1c9f034335f136f87ad84b625c8f1";
 
-/// The seed's request for MySQL, letter by letter.
+/// The seed's request for its database, letter by letter.
 const CURL_MYSQL: &str = r#"curl http://127.0.0.1:9180/apisix/admin/stream_routes/1 -H 'X-API-KEY: edd1c9f034335f136f87ad84b625c8f1' -X PUT -d '
 {
 "server_addr": "127.0.0.10",
