@@ -267,6 +267,7 @@ fn a_port_in_use_fails_visibly_and_is_taken_once_it_is_free() {
     // somebody whose socket allows sharing has the port all the same
     let shared = ports::free_addr();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket.bind(&shared.into()).unwrap();
     socket.listen(16).unwrap();
