@@ -25,7 +25,7 @@ const TABLE: [(&str, &str); 15] = [
     ("upstream", "base net model telemetry live"),
     ("snapshot", "base model telemetry route upstream"),
     ("control", "base model schema store telemetry live snapshot"),
-    ("proxy", "base net telemetry live route upstream snapshot"),
+    ("proxy", "base net model telemetry live route upstream snapshot"),
     ("listen", "base net model telemetry live route snapshot proxy"),
     ("admin", "base net model schema store telemetry live snapshot control"),
 ];

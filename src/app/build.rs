@@ -1,18 +1,15 @@
 //! The whole wiring on one page: every part is made here, in floor order, and handed what it needs.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::banner::Banner;
 use super::drain::{self, Stop};
-use super::{admin_key, runtime};
-use crate::admin::{self, AdminParts, ControlParts, MetricsParts};
+use super::faces::Faces;
+use super::runtime;
 use crate::base::drain::{Phase, Trigger, Watch};
 use crate::base::id::{Key, Kind};
 use crate::base::task::{self, PanicHook};
@@ -100,12 +97,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         unrouted: metrics.route(None),
         metrics: metrics.clone(),
     });
-    let mut handles = Vec::with_capacity(workers);
-    for index in 0..workers {
-        let (handle, worker) = worker(context.clone());
-        runtime::start(index, worker).context("a data worker")?;
-        handles.push(handle);
-    }
+    let handles = (0..workers).map(|index| start_worker(index, &context)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut set = ListenSet::new(SetParts {
         cell: cell.clone(),
         ports: ports.clone(),
@@ -139,41 +131,20 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         }
     };
     task::supervise("reconcile", panics, reconciler);
-    if let Some(addr) = conf.metrics_listen {
-        let parts = MetricsParts { metrics, ports: ports.clone(), nodes: nodes.clone(), applied: applied.clone(), drain: watch.clone() };
-        task::spawn(admin::serve_metrics(bind(addr, "telemetry.metrics_listen").await?, Arc::new(parts)));
-    }
-    if let Some(addr) = conf.control_listen {
-        let parts = ControlParts {
-            status,
-            ports: ports.clone(),
-            sessions: sessions.clone(),
-            nodes,
-            applied: applied.clone(),
-            schemas: schemas.clone(),
-            log: level,
-        };
-        task::spawn(admin::serve_control(bind(addr, "telemetry.control_listen").await?, Arc::new(parts), watch.clone()));
-    }
-    let admin_key = match &conf.admin {
-        Some(admin) => {
-            let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| admin_key::path(path));
-            let parts = AdminParts {
-                store,
-                prefix: conf.prefix.clone(),
-                ingest,
-                schemas,
-                keys: keys(admin, key_file.as_ref())?,
-                allow: admin.allow.clone(),
-                stream_enabled: conf.proxy_mode.stream(),
-                reserved: conf.listeners.iter().map(|l| l.id.clone()).collect(),
-                applied: applied.clone(),
-            };
-            task::spawn(admin::serve_admin(bind(admin.listen, "deployment.admin.admin_listen").await?, Arc::new(parts), watch.clone()));
-            key_file
-        }
-        None => None,
+    let faces = Faces {
+        metrics,
+        ports: ports.clone(),
+        sessions: sessions.clone(),
+        nodes,
+        applied: applied.clone(),
+        watch: watch.clone(),
+        store,
+        ingest,
+        schemas,
+        status,
+        level,
     };
+    let admin_key = faces.open(&conf).await?;
     let banner = Banner {
         instance,
         store: path.clone(),
@@ -225,25 +196,14 @@ impl Gateway {
     }
 }
 
-async fn bind(addr: SocketAddr, key: &'static str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(addr).await.with_context(|| format!("{key}: bind {addr}"))
+fn start_worker(index: usize, context: &Arc<Context>) -> anyhow::Result<WorkerHandle> {
+    let (handle, worker) = worker(context.clone());
+    runtime::start(index, worker).context("a data worker")?;
+    Ok(handle)
 }
 
 fn static_objects(conf: &Conf) -> Vec<(Key, serde_json::Value)> {
     conf.listeners.iter().map(|l| (Key::new(Kind::Listener, l.id.clone()), l.value.clone())).collect()
-}
-
-fn keys(conf: &conf::AdminConf, file: Option<&PathBuf>) -> anyhow::Result<admin::Keys> {
-    let generated = file.map(|f| admin_key::load_or_create(f)).transpose()?;
-    let key = |k: &conf::AdminKey| {
-        let secret = k.key.clone().or_else(|| generated.clone())?;
-        let role = match k.role {
-            conf::Role::Admin => admin::Role::Admin,
-            conf::Role::Viewer => admin::Role::Viewer,
-        };
-        Some(admin::AdminKey { name: k.name.clone(), secret, role })
-    };
-    Ok(admin::Keys { required: conf.key_required, list: conf.keys.iter().filter_map(key).collect() })
 }
 
 fn start_log(conf: &Conf) -> anyhow::Result<LogLevel> {

@@ -4,6 +4,7 @@ mod admin_key;
 mod banner;
 mod build;
 mod drain;
+mod faces;
 mod runtime;
 
 use anyhow::Context as _;

@@ -127,7 +127,7 @@ impl ListenSet {
             self.open(&spec).await;
         }
         for spec in update {
-            self.update(spec);
+            self.update(&spec);
         }
         for port in close {
             self.close(port).await;
@@ -187,7 +187,7 @@ impl ListenSet {
         workers.get(usize::from(port.addr.port()) % workers.len().max(1)).into_iter().collect()
     }
 
-    fn update(&self, spec: Arc<PortSpec>) {
+    fn update(&self, spec: &Arc<PortSpec>) {
         let before = self.wanted.get(&spec.port).map(|s| s.listener.id.clone());
         if let Some(id) = before.filter(|id| *id != spec.listener.id) {
             self.parts.ports.remove(&id, spec.port);
@@ -197,9 +197,9 @@ impl ListenSet {
                 bound.gate.update(spec.clone());
                 PortState::Active
             }
-            None => self.state_of(&spec),
+            None => self.state_of(spec),
         };
-        self.tell(&spec, state);
+        self.tell(spec, state);
     }
 
     /// The state that was told last; a port that is neither bound nor told has just failed.
