@@ -81,6 +81,8 @@ fn schema(kind: Kind) -> Value {
 fn the_configuration_page_has_every_key_of_the_file_and_no_other() {
     let mut code = Vec::new();
     leaves(&[], &mut code);
+    // the same form as for TCP is understood there, to be refused with a text of its own
+    code.retain(|key| !key.starts_with("gateway.stream_proxy.udp[]"));
     assert!(code.len() > 30 && code.contains(&"gateway.stream_proxy.tcp[].addr".to_owned()), "{code:?}");
     let page = Page::read("docs/CONFIGURATION.md");
     assert_eq!(sorted(names(&page.section("## The file"))), sorted(code), "left: the page; right: the code");
