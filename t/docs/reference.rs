@@ -1,5 +1,6 @@
 //! Reference tables against the code. What the code knows is asked of the code itself, so that nothing has to be listed twice.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -20,7 +21,7 @@ fn known_at(place: &[String]) -> Option<Vec<String>> {
     let (mut open, mut close) = (String::new(), String::new());
     for step in place {
         let (key, item) = step.strip_suffix("[]").map_or((step.as_str(), false), |key| (key, true));
-        open.push_str(&format!("{{{key}: {}", if item { "[" } else { "" }));
+        write!(open, "{{{key}: {}", if item { "[" } else { "" }).unwrap();
         close.insert_str(0, if item { "]}" } else { "}" });
     }
     let text = format!("{open}{{{STRANGER}: 1}}{close}");
