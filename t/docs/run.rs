@@ -72,7 +72,7 @@ pub fn page(name: &str) {
             log()
         );
     }
-    if blocks.iter().any(|b| b.text.contains("kill -TERM")) {
+    if blocks.iter().any(|b| b.text.contains("kill -")) {
         let status = poll::until(poll::SOON, "the gateway ends, as the page says", || running.0.try_wait().unwrap());
         assert!(status.success(), "{status}");
     }
