@@ -48,9 +48,14 @@ impl Fake {
     }
 
     fn admin(&self) -> Admin {
+        self.admin_on(self.store.clone())
+    }
+
+    /// One more Admin API, on a store that others may write to as well.
+    pub(super) fn admin_on(&self, store: Arc<dyn Store>) -> Admin {
         let key = |secret: &str, role| AdminKey { name: "k".into(), secret: Secret::new(secret.into()), role };
         Admin::new(Arc::new(AdminParts {
-            store: self.store.clone(),
+            store,
             prefix: "/sluice".into(),
             ingest: Arc::new(Ingest::new(self.parts.schemas.clone())),
             schemas: self.parts.schemas.clone(),

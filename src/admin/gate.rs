@@ -79,8 +79,8 @@ enum Place<'a> {
     Validate(&'a str),
     /// `configs/validate`
     ValidateAll,
-    /// `<kind>[/<id>]`
-    Objects(Kind, Option<&'a str>),
+    /// `<kind>[/<id>[/<sub>/<path>]]`
+    Objects(Kind, Option<&'a str>, Vec<&'a str>),
     /// A kind that there is not.
     Unknown(&'a str),
 }
@@ -95,9 +95,8 @@ fn place<'a>(segments: &[&'a str]) -> Place<'a> {
         ["schema" | "configs", ..] => Place::Elsewhere,
         [dir, rest @ ..] => match (Kind::from_dir(dir), rest) {
             (None, _) => Place::Unknown(dir),
-            (Some(kind), []) => Place::Objects(kind, None),
-            (Some(kind), [id]) => Place::Objects(kind, Some(id)),
-            (Some(_), _) => Place::Elsewhere,
+            (Some(kind), []) => Place::Objects(kind, None, Vec::new()),
+            (Some(kind), [id, sub @ ..]) => Place::Objects(kind, Some(id), sub.to_vec()),
         },
     }
 }
@@ -122,10 +121,11 @@ impl Admin {
         match place {
             Place::Elsewhere | Place::Root => Err(Answer::not_found()),
             Place::Unknown(dir) => Err(Answer::error(StatusCode::NOT_FOUND, format!("Unsupported resource type: {dir}"))),
-            Place::Objects(Kind::StreamRoute, _) if !self.parts.stream_enabled => {
+            Place::Objects(Kind::StreamRoute, ..) if !self.parts.stream_enabled => {
                 Err(Answer::bad("stream mode is disabled, can not add stream routes"))
             }
             Place::Objects(..) if !resource::is_verb(&head.method) => Err(Answer::not_found()),
+            Place::Objects(_, _, sub) if !sub.is_empty() && head.method != Method::PATCH => Err(Answer::not_found()),
             Place::Schema(_) if head.method != Method::GET => Err(Answer::not_found()),
             Place::Validate(_) | Place::ValidateAll if head.method != Method::POST => Err(Answer::not_found()),
             Place::Objects(..) | Place::Schema(_) | Place::Validate(_) | Place::ValidateAll => Ok(()),
@@ -148,8 +148,17 @@ impl Site for Admin {
         };
         let segments = head.segments();
         match place(&segments) {
-            Place::Objects(kind, id) => {
-                let ask = resource::Ask { admin: self, kind, id, query: &head.query, headers: &head.headers, raw: &body, body: parsed };
+            Place::Objects(kind, id, sub) => {
+                let ask = resource::Ask {
+                    admin: self,
+                    kind,
+                    id,
+                    sub: &sub,
+                    query: &head.query,
+                    headers: &head.headers,
+                    raw: &body,
+                    body: parsed,
+                };
                 resource::answer(&head.method, ask).await.unwrap_or_else(|refusal| refusal)
             }
             Place::Schema(name) => schemas::show(&self.parts.schemas, name),

@@ -10,6 +10,8 @@ mod gate;
 mod health;
 mod metrics;
 mod query;
+#[cfg(test)]
+mod races;
 mod refs;
 mod resource;
 mod schemas;
