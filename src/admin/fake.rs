@@ -47,7 +47,8 @@ impl Fake {
         Self { applied, reads, store: Arc::default(), parts: Parts { stream_enabled: true, allow: Vec::new(), schemas } }
     }
 
-    fn admin(&self) -> Admin {
+    /// The API; what it remembers of its clients ends with it.
+    pub(super) fn admin(&self) -> Admin {
         self.admin_on(self.store.clone())
     }
 
@@ -64,6 +65,7 @@ impl Fake {
             stream_enabled: self.parts.stream_enabled,
             reserved: BTreeSet::from([Id::parse("conf-tcp-0").unwrap()]),
             applied: self.reads.clone(),
+            metrics: crate::telemetry::Metrics::new().unwrap(),
         }))
     }
 

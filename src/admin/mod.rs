@@ -16,6 +16,7 @@ mod refs;
 mod resource;
 mod schemas;
 mod server;
+mod throttle;
 mod validate;
 
 pub use auth::{AdminKey, Keys, Role};
