@@ -85,6 +85,8 @@ enum Place<'a> {
     Validate(&'a str),
     /// `configs/validate`
     ValidateAll,
+    /// `apply`
+    Apply,
     /// `<kind>[/<id>[/<sub>/<path>]]`
     Objects(Kind, Option<&'a str>, Vec<&'a str>),
     /// A kind that there is not.
@@ -98,7 +100,8 @@ fn place<'a>(segments: &[&'a str]) -> Place<'a> {
         ["schema", "validate", kind] => Place::Validate(kind),
         ["schema", name] => Place::Schema(name),
         ["configs", "validate"] => Place::ValidateAll,
-        ["schema" | "configs", ..] => Place::Elsewhere,
+        ["apply"] => Place::Apply,
+        ["schema" | "configs" | "apply", ..] => Place::Elsewhere,
         [dir, rest @ ..] => match (Kind::from_dir(dir), rest) {
             (None, _) => Place::Unknown(dir),
             (Some(kind), []) => Place::Objects(kind, None, Vec::new()),
@@ -133,8 +136,8 @@ impl Admin {
             Place::Objects(..) if !resource::is_verb(&head.method) => Err(Answer::not_found()),
             Place::Objects(_, _, sub) if !sub.is_empty() && head.method != Method::PATCH => Err(Answer::not_found()),
             Place::Schema(_) if head.method != Method::GET => Err(Answer::not_found()),
-            Place::Validate(_) | Place::ValidateAll if head.method != Method::POST => Err(Answer::not_found()),
-            Place::Objects(..) | Place::Schema(_) | Place::Validate(_) | Place::ValidateAll => Ok(()),
+            Place::Validate(_) | Place::ValidateAll | Place::Apply if head.method != Method::POST => Err(Answer::not_found()),
+            Place::Objects(..) | Place::Schema(_) | Place::Validate(_) | Place::ValidateAll | Place::Apply => Ok(()),
         }
     }
 }
@@ -195,7 +198,8 @@ impl Site for Admin {
             }
             Place::Schema(name) => schemas::show(&self.parts.schemas, name),
             Place::Validate(dir) => schemas::validate(&self.parts.schemas, dir, parsed.as_ref()),
-            Place::ValidateAll => validate::answer(&self.parts, parsed.as_ref()),
+            Place::ValidateAll => validate::answer(&self.parts, &body, parsed.as_ref()),
+            Place::Apply => resource::apply(self, head, &body, parsed).await.unwrap_or_else(|refusal| refusal),
             Place::Elsewhere | Place::Root | Place::Unknown(_) => Answer::not_found(),
         }
     }

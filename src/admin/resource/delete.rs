@@ -2,7 +2,7 @@
 
 use super::super::envelope::Answer;
 use super::super::gate::AdminParts;
-use super::super::refs;
+use super::super::refs::{self, Fate};
 use super::Ask;
 use super::terms::Terms;
 use super::write::ATTEMPTS;
@@ -13,13 +13,16 @@ use crate::store::{Guard, Op, Revision, StoreError, Txn};
 pub(super) async fn delete(ask: &Ask<'_>, terms: &Terms) -> Result<Answer, Answer> {
     let parts = &ask.admin.parts;
     let id = ask.id.ok_or_else(|| Answer::bad(format!("missing {} id", ask.kind.label())))?;
-    ask.not_reserved(id)?;
+    super::not_reserved(parts, ask.kind, id)?;
     let key = ask.key(id).ok_or_else(Answer::no_key)?;
     let deleted = if ask.query.is_true("force") || !refs::is_referred_to(ask.kind) {
         remove(parts, &key, terms).await?
     } else {
         let _alone = ask.admin.references.write().await;
-        refs::unused(parts, &key).await?;
+        let used = refs::in_use(parts, std::slice::from_ref(&key), |_| Fate::Untouched).await?;
+        if let Some(why) = used.into_values().next() {
+            return Err(why);
+        }
         remove(parts, &key, terms).await?
     };
     let answer = Answer::deleted(&key.path(&parts.prefix));

@@ -1,5 +1,6 @@
 //! Objects by the Admin API: one file a verb. The table of verbs is here.
 
+mod apply;
 mod delete;
 mod get;
 mod list;
@@ -18,6 +19,9 @@ use super::gate::{Admin, AdminParts};
 use super::query::Query;
 use crate::base::id::{Id, Key, Kind};
 use terms::Terms;
+
+pub(super) use apply::apply;
+pub(super) use write::clear;
 
 /// One request for objects of a kind.
 pub(super) struct Ask<'a> {
@@ -44,16 +48,15 @@ impl Ask<'_> {
     fn key(&self, id: &str) -> Option<Key> {
         Id::parse(id).ok().map(|id| Key::new(self.kind, id))
     }
+}
 
-    /// `400` for an object that the configuration file owns.
-    fn not_reserved(&self, id: &str) -> Result<(), Answer> {
-        let reserved = self.kind == Kind::Listener && self.admin.parts.reserved.iter().any(|own| own.as_str() == id);
-        if reserved {
-            let message = format!("listener [{id}] comes from the configuration file; it can only be changed there");
-            return Err(Answer::bad(message));
-        }
-        Ok(())
+/// `400` for an object that the configuration file owns.
+fn not_reserved(parts: &AdminParts, kind: Kind, id: &str) -> Result<(), Answer> {
+    if kind == Kind::Listener && parts.reserved.iter().any(|own| own.as_str() == id) {
+        let message = format!("listener [{id}] comes from the configuration file; it can only be changed there");
+        return Err(Answer::bad(message));
     }
+    Ok(())
 }
 
 /// Whether objects know the verb, be it to refuse it.

@@ -18,7 +18,7 @@ pub(super) async fn patch(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer>
     if at.is_empty() && !body.is_object() {
         return Err(Answer::bad("invalid configuration"));
     }
-    ask.not_reserved(id)?;
+    super::not_reserved(&ask.admin.parts, ask.kind, id)?;
     write::clear(ask.raw)?;
     let key = ask.key(id).ok_or_else(Answer::no_key)?;
     Draft { key, form: Form::Change(Patch { at, body }), terms }.write(ask.admin).await

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::envelope::Answer;
 use super::super::gate::AdminParts;
-use super::super::refs;
+use super::super::refs::{self, Fate};
 use super::Ask;
 use super::terms::Terms;
 use super::write::{self, Draft, Form};
@@ -22,7 +22,7 @@ pub(super) async fn post(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer> 
     write::no_times(&body)?;
     // a wrong body takes no id: it is judged under one that nobody gets
     write::judge(parts, &Key::new(ask.kind, id(0)?), ask.raw)?;
-    refs::guards(parts, ask.kind, &body).await?;
+    refs::guards(parts, ask.kind, &body, |_| Fate::Untouched).await?;
     let Value::Object(mut value) = body else { return Err(Answer::bad("invalid configuration: wrong type: expected object")) };
     // nor does one that is to replace something, or a trial
     terms.allow(None)?;

@@ -19,7 +19,7 @@ pub(super) async fn put(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer> {
         map.insert("id".into(), Value::String(id.clone()));
     }
     let key = write::key_of(parts, ask.kind, &id, &body)?;
-    ask.not_reserved(&id)?;
+    super::not_reserved(parts, ask.kind, &id)?;
     write::judge(parts, &key, ask.raw)?;
     let Value::Object(value) = body else { return Err(Answer::bad("invalid configuration: wrong type: expected object")) };
     Draft { key, form: Form::Whole(value), terms }.write(ask.admin).await

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::envelope::{Answer, value_of};
 use super::super::gate::{Admin, AdminParts};
-use super::super::refs;
+use super::super::refs::{self, Fate};
 use super::patch::Patch;
 use super::terms::{Terms, tagged};
 use crate::base::id::{Id, Key, Kind};
@@ -70,12 +70,12 @@ pub(in super::super) fn clear(bytes: &[u8]) -> Result<(), Answer> {
 }
 
 /// Seconds since 1970.
-pub(in super::super) fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Sets the times; an object that is replaced keeps its first.
-pub(in super::super) fn stamp(value: &mut Map<String, Value>, previous: Option<&Entry>) {
+pub(super) fn stamp(value: &mut Map<String, Value>, previous: Option<&Entry>) {
     let created = previous.map(value_of).and_then(|value| value.get("create_time").and_then(Value::as_u64));
     value.insert("create_time".into(), created.unwrap_or_else(now).into());
     value.insert("update_time".into(), now().into());
@@ -156,7 +156,7 @@ impl Draft {
         let bytes = Bytes::from(value.to_string());
         // with its id and times it must still be what the watcher takes
         judge(parts, &self.key, &bytes)?;
-        let mut guards = refs::guards(parts, self.key.kind, value).await?;
+        let mut guards = refs::guards(parts, self.key.kind, value, |_| Fate::Untouched).await?;
         guards.push(Guard { key: path.to_owned(), modified: previous.map(|entry| entry.modified) });
         let put = Op::Put { key: path.to_owned(), value: bytes, ttl: self.terms.ttl };
         Ok(Txn { guards, ops: vec![put] })
