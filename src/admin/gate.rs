@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio::sync::RwLock;
 
 use super::auth::{self, Keys};
-use super::envelope::Answer;
+use super::envelope::{self, Answer};
 use super::server::{self, Head, Site};
 use super::throttle::Throttle;
-use super::{resource, schemas, validate};
+use super::{openapi, resource, schemas, validate};
 use crate::base::cidr::Cidr;
 use crate::base::drain;
 use crate::base::id::{Id, Kind};
@@ -70,6 +70,7 @@ pub(super) struct Admin {
     /// through there waits for its object, as any other that dangles.
     pub(super) references: RwLock<()>,
     throttle: Throttle,
+    document: Bytes,
 }
 
 /// What a path means.
@@ -79,6 +80,8 @@ enum Place<'a> {
     Elsewhere,
     /// `/apisix/admin` itself.
     Root,
+    /// `/openapi.json`
+    Document,
     /// `schema/<singular>`
     Schema(&'a str),
     /// `schema/validate/<kind>`
@@ -94,6 +97,9 @@ enum Place<'a> {
 }
 
 fn place<'a>(segments: &[&'a str]) -> Place<'a> {
+    if segments == ["openapi.json"] {
+        return Place::Document;
+    }
     let (["apisix", "admin", inside @ ..] | ["admin", inside @ ..]) = segments else { return Place::Elsewhere };
     match inside {
         [] => Place::Root,
@@ -113,7 +119,8 @@ fn place<'a>(segments: &[&'a str]) -> Place<'a> {
 impl Admin {
     /// Joins the parts.
     pub(super) fn new(parts: Arc<AdminParts>) -> Self {
-        Self { parts, references: RwLock::new(()), throttle: Throttle::default() }
+        let document = openapi::text(&parts.schemas);
+        Self { parts, references: RwLock::new(()), throttle: Throttle::default(), document }
     }
 
     /// Why a request is not even read, in APISIX's order: address, key, stream mode, kind, verb.
@@ -124,11 +131,12 @@ impl Admin {
         match (&head.method, &place) {
             (&Method::OPTIONS, _) => return Err(Answer::text(StatusCode::OK, "")),
             (&Method::HEAD, Place::Root) => return Err(Answer::ok(&Value::Null)),
+            (&Method::GET, Place::Document) => return Err(Answer::raw(StatusCode::OK, envelope::JSON, self.document.clone())),
             _ => {}
         }
         self.authenticate(head)?;
         match place {
-            Place::Elsewhere | Place::Root => Err(Answer::not_found()),
+            Place::Elsewhere | Place::Root | Place::Document => Err(Answer::not_found()),
             Place::Unknown(dir) => Err(Answer::error(StatusCode::NOT_FOUND, format!("Unsupported resource type: {dir}"))),
             Place::Objects(Kind::StreamRoute, ..) if !self.parts.stream_enabled => {
                 Err(Answer::bad("stream mode is disabled, can not add stream routes"))
@@ -200,7 +208,7 @@ impl Site for Admin {
             Place::Validate(dir) => schemas::validate(&self.parts.schemas, dir, parsed.as_ref()),
             Place::ValidateAll => validate::answer(&self.parts, &body, parsed.as_ref()),
             Place::Apply => resource::apply(self, head, &body, parsed).await.unwrap_or_else(|refusal| refusal),
-            Place::Elsewhere | Place::Root | Place::Unknown(_) => Answer::not_found(),
+            Place::Elsewhere | Place::Root | Place::Document | Place::Unknown(_) => Answer::not_found(),
         }
     }
 

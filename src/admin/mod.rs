@@ -9,6 +9,7 @@ mod fake;
 mod gate;
 mod health;
 mod metrics;
+mod openapi;
 mod query;
 #[cfg(test)]
 mod races;

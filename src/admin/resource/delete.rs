@@ -19,6 +19,8 @@ pub(super) async fn delete(ask: &Ask<'_>, terms: &Terms) -> Result<Answer, Answe
         remove(parts, &key, terms).await?
     } else {
         let _alone = ask.admin.references.write().await;
+        // a name that leads nowhere keeps nothing
+        parts.store.get(&key.path(&parts.prefix)).await?.ok_or_else(Answer::no_key)?;
         let used = refs::in_use(parts, std::slice::from_ref(&key), |_| Fate::Untouched).await?;
         if let Some(why) = used.into_values().next() {
             return Err(why);
@@ -91,6 +93,13 @@ mod tests {
                 assert!(status == 200 || told.1["error_msg"] == says, "{}", told.1);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_named_but_not_there_is_a_404() {
+        let fake = used();
+        fake.store.seed("/sluice/stream_routes/2", r#"{"upstream_id":"9"}"#);
+        assert_eq!(fake.ask("DELETE", "/apisix/admin/upstreams/9", "").await.0, 404);
     }
 
     #[tokio::test]

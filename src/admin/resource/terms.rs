@@ -74,6 +74,9 @@ fn wait(query: &Query) -> Result<Option<Duration>, Answer> {
         Some("applied") => {
             let limit = query.get("timeout").map(duration::parse).transpose();
             let limit = limit.map_err(|error| Answer::bad(format!("invalid argument timeout: {error}")))?;
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                return Err(Answer::bad("invalid argument timeout: should be more than 0"));
+            }
             Ok(Some(limit.unwrap_or(WAIT).min(LONGEST_WAIT)))
         }
         Some(_) => Err(Answer::bad("invalid argument wait: the only one is applied")),
@@ -163,7 +166,7 @@ mod tests {
         assert_eq!(body["error_msg"], "written, but not applied within 2000 ms");
         fake.applied.set(2);
         assert_eq!(fake.ask("PUT", &uri, UPSTREAM).await.0, 200);
-        for bad in ["wait=seen", "wait=applied&timeout=soon"] {
+        for bad in ["wait=seen", "wait=applied&timeout=0s", "wait=applied&timeout=soon"] {
             assert_eq!(fake.ask("PUT", &format!("{URI}?{bad}"), UPSTREAM).await.0, 400, "{bad}");
         }
     }

@@ -136,7 +136,8 @@ impl Plan {
 
     /// What is deleted must not be named by what stays.
     async fn users(&mut self, parts: &AdminParts, set: &Set) -> Result<(), Answer> {
-        let going: Vec<&Item> = set.items.iter().filter(|item| item.value.is_none()).collect();
+        let goes = |item: &Item| item.value.is_none() && self.deleted.contains(&item.key.path(&parts.prefix));
+        let going: Vec<&Item> = set.items.iter().filter(|item| goes(item)).collect();
         let keys: Vec<Key> = going.iter().map(|item| item.key.clone()).collect();
         let mut used = refs::in_use(parts, &keys, |key| set.fate(key)).await?;
         for item in going {
@@ -229,13 +230,14 @@ mod tests {
     async fn what_is_named_by_the_deleted_goes_with_it() {
         let fake = Fake::new();
         applied(&fake, &stack()).await;
+        fake.store.seed("/sluice/stream_routes/dangling", r#"{"upstream_id":"9"}"#);
         let in_use = wrong(&fake, 400, &json!({ "delete": ["upstreams/7", "stream_routes/r"] })).await;
         assert_eq!(in_use, ["stream_routes r 1 can not delete this stream route, listener [l] is still using it now"]);
         let body =
             json!({ "put": { "listeners": [{ "id": "l", "addr": 9100 }] }, "delete": ["upstreams/7", "stream_routes/r", "upstreams/9"] });
         let told = applied(&fake, &body).await;
-        assert_eq!((&told["revision"], &told["deleted"]), (&json!(2), &json!(["/sluice/upstreams/7", "/sluice/stream_routes/r"])));
-        assert_eq!((&told["put"][0]["created"], fake.store.len()), (&json!(false), 1));
+        assert_eq!((&told["revision"], &told["deleted"]), (&json!(3), &json!(["/sluice/upstreams/7", "/sluice/stream_routes/r"])));
+        assert_eq!((&told["put"][0]["created"], fake.store.len()), (&json!(false), 2));
         fake.store.seed("/sluice/stream_routes/s", r#"{"upstream_id":"u"}"#);
         fake.store.seed("/sluice/upstreams/u", "{}");
         assert_eq!(fake.ask("POST", &format!("{URI}?force=true"), r#"{"delete":["upstreams/u"]}"#).await.0, 200);
