@@ -15,6 +15,7 @@
     reason = "a test says what it needs, and a panic is how it fails"
 )]
 
+mod apply;
 mod bad_input;
 mod cases_a;
 mod cases_k;

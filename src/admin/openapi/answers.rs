@@ -162,7 +162,7 @@ fn applied() -> Value {
         &["key", "value", "created"],
     );
     let properties = json!({
-        "revision": revision("The one revision of all; absent for a trial."),
+        "revision": revision("The one revision of all; absent if nothing was written."),
         "put": { "type": "array", "items": one },
         "deleted": { "type": "array", "items": key() }
     });
