@@ -9,11 +9,15 @@ mod fake;
 mod gate;
 mod health;
 mod metrics;
+mod openapi;
 mod query;
+#[cfg(test)]
+mod races;
 mod refs;
 mod resource;
 mod schemas;
 mod server;
+mod throttle;
 mod validate;
 
 pub use auth::{AdminKey, Keys, Role};

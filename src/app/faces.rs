@@ -76,6 +76,7 @@ impl Faces {
             stream_enabled: conf.proxy_mode.stream(),
             reserved: conf.listeners.iter().map(|l| l.id.clone()).collect(),
             applied: self.applied,
+            metrics: self.metrics,
         };
         let listener = bind(admin.listen, "deployment.admin.admin_listen").await?;
         task::spawn(admin::serve_admin(listener, Arc::new(parts), self.watch));

@@ -43,6 +43,7 @@ pub struct Families {
     pub config_apply_seconds: Histogram,
     pub store_up: IntGauge,
     pub store_errors_total: IntCounterVec,
+    pub admin_auth_failures_total: IntCounterVec,
     pub accept_pauses_total: IntCounterVec,
     pub log_dropped_total: IntCounterVec,
     pub task_panics_total: IntCounterVec,
@@ -122,6 +123,11 @@ impl Metrics {
             config_apply_seconds: apply,
             store_up,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
+            admin_auth_failures_total: counters(
+                "admin_auth_failures_total",
+                "Requests to the Admin API refused for their key",
+                &["reason"],
+            )?,
             accept_pauses_total: counters(
                 "accept_pauses_total",
                 "Pauses of accepting because the process ran out of a resource",
