@@ -25,6 +25,7 @@ mod cli;
 mod conf;
 mod durability;
 mod edits;
+mod instances;
 mod layers;
 mod lifecycle;
 mod schema;

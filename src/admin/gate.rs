@@ -21,6 +21,7 @@ use crate::base::drain;
 use crate::base::id::{Id, Kind};
 use crate::control::ingest::Ingest;
 use crate::live::applied::Applied;
+use crate::live::fleet::Fleet;
 use crate::schema::Schemas;
 use crate::store::Store;
 
@@ -44,6 +45,8 @@ pub struct AdminParts {
     pub reserved: BTreeSet<Id>,
     /// The applied revision, for writes that wait until they are live.
     pub applied: Applied,
+    /// The other gateways on the store, for the same.
+    pub fleet: Fleet,
 }
 
 impl std::fmt::Debug for AdminParts {

@@ -8,6 +8,7 @@ mod envelope;
 mod fake;
 mod gate;
 mod health;
+mod instances;
 mod metrics;
 mod query;
 mod refs;
@@ -15,6 +16,7 @@ mod resource;
 mod schemas;
 mod server;
 mod validate;
+mod wait;
 
 pub use auth::{AdminKey, Keys, Role};
 pub use control::{ControlParts, serve_control};

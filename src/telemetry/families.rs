@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::series::RouteSeries;
@@ -43,6 +44,7 @@ pub struct Families {
     pub config_apply_seconds: Histogram,
     pub store_up: IntGauge,
     pub store_errors_total: IntCounterVec,
+    pub(super) status_publish_errors_total: IntCounter,
     pub accept_pauses_total: IntCounterVec,
     pub log_dropped_total: IntCounterVec,
     pub task_panics_total: IntCounterVec,
@@ -90,6 +92,8 @@ impl Metrics {
         registry.register(Box::new(apply.clone()))?;
         let store_up = IntGauge::with_opts(opts("store_up", "1 while the store answers"))?;
         registry.register(Box::new(store_up.clone()))?;
+        let status_errors = IntCounter::with_opts(opts("status_publish_errors_total", "Writes of this instance's status that failed"))?;
+        registry.register(Box::new(status_errors.clone()))?;
         let build_info = GaugeVec::new(opts("build_info", "Always 1; the version is the label"), &["version"])?;
         registry.register(Box::new(build_info.clone()))?;
         let start = Gauge::with_opts(opts("start_time_seconds", "When the process started, in seconds since 1970"))?;
@@ -122,6 +126,7 @@ impl Metrics {
             config_apply_seconds: apply,
             store_up,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
+            status_publish_errors_total: status_errors,
             accept_pauses_total: counters(
                 "accept_pauses_total",
                 "Pauses of accepting because the process ran out of a resource",
