@@ -43,6 +43,7 @@ pub struct Families {
     pub config_revision: IntGaugeVec,
     pub config_apply_seconds: Histogram,
     pub store_up: IntGauge,
+    pub(super) ready: IntGauge,
     pub store_errors_total: IntCounterVec,
     pub(super) status_publish_errors_total: IntCounter,
     pub accept_pauses_total: IntCounterVec,
@@ -92,6 +93,8 @@ impl Metrics {
         registry.register(Box::new(apply.clone()))?;
         let store_up = IntGauge::with_opts(opts("store_up", "1 while the store answers"))?;
         registry.register(Box::new(store_up.clone()))?;
+        let ready = IntGauge::with_opts(opts("ready", "1 while /readyz answers 200"))?;
+        registry.register(Box::new(ready.clone()))?;
         let status_errors = IntCounter::with_opts(opts("status_publish_errors_total", "Writes of this instance's status that failed"))?;
         registry.register(Box::new(status_errors.clone()))?;
         let build_info = GaugeVec::new(opts("build_info", "Always 1; the version is the label"), &["version"])?;
@@ -125,6 +128,7 @@ impl Metrics {
             config_revision: gauges("config_revision", "Store revision seen (store) and used by every worker (applied)", &["which"])?,
             config_apply_seconds: apply,
             store_up,
+            ready,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
             status_publish_errors_total: status_errors,
             accept_pauses_total: counters(

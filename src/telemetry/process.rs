@@ -22,6 +22,11 @@ impl Metrics {
         self.config_revision.with_label_values(&["applied"]).set(i64::try_from(revision).unwrap_or(i64::MAX));
     }
 
+    /// Whether the gateway should get new connections.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
     /// This instance's status could not be written.
     pub fn status_publish_failed(&self) {
         self.status_publish_errors_total.inc();
