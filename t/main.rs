@@ -29,6 +29,7 @@ mod edits;
 mod instances;
 mod layers;
 mod lifecycle;
+mod observability;
 mod schema;
 mod seed_mysql;
 mod store_contract;

@@ -138,7 +138,10 @@ fn cell(text: &str) -> String {
 
 /// The names in the first cells of such rows. A cell may hold several.
 pub fn names(section: &str) -> Vec<String> {
-    rows(section).iter().flat_map(|row| row[0].split(',').map(|name| name.trim().trim_matches('`').to_owned()).collect::<Vec<_>>()).collect()
+    rows(section)
+        .iter()
+        .flat_map(|row| row[0].split(',').map(|name| name.trim().trim_matches('`').to_owned()).collect::<Vec<_>>())
+        .collect()
 }
 
 mod tests {

@@ -136,7 +136,9 @@ fn step(script: &mut String, at: &str, file: &str, text: &str) {
 }
 
 fn lenient(command: &str) -> String {
-    format!("set +e\ncurl() {{ command curl --no-progress-meter \"$@\"; }}\n{command}\ncurl() {{ command curl --no-progress-meter --fail-with-body \"$@\"; }}\nset -e")
+    format!(
+        "set +e\ncurl() {{ command curl --no-progress-meter \"$@\"; }}\n{command}\ncurl() {{ command curl --no-progress-meter --fail-with-body \"$@\"; }}\nset -e"
+    )
 }
 
 /// The commands of a console block (`$ …`, continued by `> …`), each with the lines that follow it.
