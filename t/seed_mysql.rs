@@ -52,7 +52,7 @@ const CURL_SECOND: &str = r#"curl http://127.0.0.1:9180/apisix/admin/stream_rout
 }'"#;
 
 /// A child process that ends with the test.
-pub struct Daemon(Child);
+pub struct Daemon(pub Child);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
@@ -70,7 +70,7 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// A MariaDB server on 127.0.0.1:3306 whose root needs no password.
+/// A real server on 127.0.0.1:3306 whose root needs no password.
 pub fn mariadb(dir: &Path) -> Daemon {
     let data = dir.join("mysql");
     fs::create_dir(&data).unwrap();

@@ -1,5 +1,7 @@
 //! Reference tables against the code. What the code knows is asked of the code itself, so that nothing has to be listed twice.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -20,7 +22,7 @@ fn known_at(place: &[String]) -> Option<Vec<String>> {
     let (mut open, mut close) = (String::new(), String::new());
     for step in place {
         let (key, item) = step.strip_suffix("[]").map_or((step.as_str(), false), |key| (key, true));
-        open.push_str(&format!("{{{key}: {}", if item { "[" } else { "" }));
+        write!(open, "{{{key}: {}", if item { "[" } else { "" }).unwrap();
         close.insert_str(0, if item { "]}" } else { "}" });
     }
     let text = format!("{open}{{{STRANGER}: 1}}{close}");
@@ -86,6 +88,20 @@ fn the_configuration_page_has_every_key_of_the_file_and_no_other() {
     assert!(code.len() > 30 && code.contains(&"gateway.stream_proxy.tcp[].addr".to_owned()), "{code:?}");
     let page = Page::read("docs/CONFIGURATION.md");
     assert_eq!(sorted(names(&page.section("## The file"))), sorted(code), "left: the page; right: the code");
+}
+
+#[test]
+fn the_defaults_of_the_file_are_those_of_the_code() {
+    let section = Page::read("docs/CONFIGURATION.md").section("## The file");
+    let alone = |cell: &str| Some(cell.strip_prefix('`')?.strip_suffix('`')?.to_owned()).filter(|text| !text.contains('`'));
+    let given: BTreeMap<String, String> = rows(&section)
+        .iter()
+        .filter(|row| !row[0].contains("[]"))
+        .filter_map(|row| Some((row[0].trim_matches('`').replace('.', "__").to_uppercase(), alone(&row[2])?)))
+        .collect();
+    assert!(given.len() > 15, "{given:?}");
+    let read = |env: &dyn Fn(&str) -> Option<String>| format!("{:#?}", sluice::conf::parse(Path::new("c"), "", env).unwrap());
+    assert_eq!(read(&|name| given.get(name.strip_prefix("SLUICE_")?).cloned()), read(&|_| None), "left: the page; right: the code");
 }
 
 #[test]

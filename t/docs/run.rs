@@ -1,16 +1,21 @@
 //! Runs the commands of a page, in their order, in one shell, beside a real gateway. A network and processes of its own keep the
 //! default ports free and end whatever the page starts.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::page::{self, Block, Page};
+use crate::seed_mysql::{self, Daemon};
 use crate::support::{gateway, http, poll};
 
 /// A page with everything that it starts, in seconds.
 const LONGEST: &str = "120";
+
+/// The pages that say that a database listens on 127.0.0.1:3306.
+const MYSQL: [&str; 1] = ["docs/MIGRATE-FROM-APISIX.md"];
 
 /// What stands for the commands that would leave the machine or build: the copy of the sources is there, and its gateway runs.
 /// An error status fails `curl`, except where its answer is what the page shows.
@@ -35,6 +40,7 @@ pub fn page(name: &str) {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("sluice");
     furnish(&home, &blocks);
+    let _server = MYSQL.contains(&name).then(|| seed_mysql::mariadb(&server(dir.path())));
     let mut running = start(&home);
     let (script, shown) = script(&page, &blocks);
     let out = dir.path().join("out");
@@ -66,9 +72,10 @@ pub fn page(name: &str) {
             log()
         );
     }
-    // it may have ended already, if the page shows how
-    let _ = running.kill();
-    let _ = running.wait();
+    if blocks.iter().any(|b| b.text.contains("kill -")) {
+        let status = poll::until(poll::SOON, "the gateway ends, as the page says", || running.0.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+    }
 }
 
 /// The block that ran last and what it said.
@@ -88,8 +95,14 @@ fn furnish(home: &Path, blocks: &[Block]) {
     fs::write(home.join("conf/config.yaml"), text).unwrap();
 }
 
+fn server(dir: &Path) -> PathBuf {
+    let home = dir.join("server");
+    fs::create_dir(&home).unwrap();
+    home
+}
+
 /// What `make run` does once everything is built.
-fn start(home: &Path) -> Child {
+fn start(home: &Path) -> Daemon {
     let log = fs::File::create(home.with_file_name("gateway.log")).unwrap();
     let mut child = Command::new("target/release/sluice")
         .args(["run", "--config", "conf/config.yaml"])
@@ -104,7 +117,7 @@ fn start(home: &Path) -> Child {
         assert!(child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(home.with_file_name("gateway.log")).unwrap());
         http::call(metrics, "GET", "/readyz", &[], b"").is_ok_and(|a| a.status == 200)
     });
-    child
+    Daemon(child)
 }
 
 /// The blocks as one script. Each writes to a file of its own.
@@ -132,7 +145,7 @@ fn script(page: &Page, blocks: &[Block]) -> (String, Vec<Shown>) {
 }
 
 fn step(script: &mut String, at: &str, file: &str, text: &str) {
-    script.push_str(&format!("echo '{at} {file}' >\"$OUT/at\"\nexec >\"$OUT/{file}\" 2>&1\n{text}\n"));
+    writeln!(script, "echo '{at} {file}' >\"$OUT/at\"\nexec >\"$OUT/{file}\" 2>&1\n{text}").unwrap();
 }
 
 fn lenient(command: &str) -> String {
