@@ -1,16 +1,13 @@
 //! Bad input harms nobody: whatever is wrong with one object, the others serve on, an outside client sees no difference, and the reason is
 //! where operators look: the answer, the control API, the metrics, the log.
 
-use std::path::Path;
 use std::process::Command;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
-use sluice::store::{Embedded, Op, Store, Txn};
-use sluice::telemetry::Metrics;
 
 use crate::support::gateway::{Gateway, upstream};
 use crate::support::poll::{SOON, until};
+use crate::support::store::put_raw;
 use crate::support::upstream::{self as servers, Server};
 use crate::support::{Conf, client, namespace, ports, soon};
 
@@ -140,18 +137,6 @@ fn what_the_admin_api_refuses_changes_nothing_and_is_explained_in_the_answer() {
     let answer = admin.try_call("PUT", "/upstreams/good", too_large.as_bytes()).expect("an answer");
     assert!(answer.status == 400 || answer.status == 413, "two megabytes: {}", answer.status);
     served.serves_on("two megabytes");
-}
-
-/// Writes raw bytes into the store of a gateway that does not run.
-fn put_raw(store: &Path, entries: &[(String, Vec<u8>)]) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let store = Embedded::open(store, Metrics::new().unwrap()).await.unwrap();
-        let put = |(key, value): &(String, Vec<u8>)| Op::Put { key: key.clone(), value: Bytes::from(value.clone()), ttl: None };
-        let txn = Txn { guards: Vec::new(), ops: entries.iter().map(put).collect() };
-        store.commit(txn).await.unwrap();
-        store.close().await;
-    });
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::control::ingest::Ingest;
 use crate::live::applied::{Applied, AppliedWriter, applied};
+use crate::live::fleet::{Fleet, FleetWriter, fleet};
 use crate::schema::Schemas;
 use crate::store::{Entry, Guard, Listing, Op, Revision, Store, StoreError, Subscription, Txn};
 
@@ -30,7 +31,9 @@ pub(super) struct Fake {
     pub(super) store: Arc<Memory>,
     pub(super) parts: Parts,
     pub(super) applied: AppliedWriter,
+    pub(super) fleet: FleetWriter,
     reads: Applied,
+    others: Fleet,
 }
 
 /// What a test may change before it asks.
@@ -44,7 +47,8 @@ impl Fake {
     pub(super) fn new() -> Self {
         let schemas = Arc::new(Schemas::compile().unwrap());
         let (applied, reads) = applied();
-        Self { applied, reads, store: Arc::default(), parts: Parts { stream_enabled: true, allow: Vec::new(), schemas } }
+        let (fleet, others) = fleet("fake");
+        Self { applied, fleet, reads, others, store: Arc::default(), parts: Parts { stream_enabled: true, allow: Vec::new(), schemas } }
     }
 
     /// The API; what it remembers of its clients ends with it.
@@ -66,6 +70,7 @@ impl Fake {
             reserved: BTreeSet::from([Id::parse("conf-tcp-0").unwrap()]),
             applied: self.reads.clone(),
             metrics: crate::telemetry::Metrics::new().unwrap(),
+            fleet: self.others.clone(),
         }))
     }
 

@@ -22,6 +22,7 @@ use crate::base::drain;
 use crate::base::id::{Id, Kind};
 use crate::control::ingest::Ingest;
 use crate::live::applied::Applied;
+use crate::live::fleet::Fleet;
 use crate::schema::Schemas;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -48,6 +49,8 @@ pub struct AdminParts {
     pub applied: Applied,
     /// Where refusals are counted.
     pub metrics: Metrics,
+    /// The other gateways on the store, for the same.
+    pub fleet: Fleet,
 }
 
 impl std::fmt::Debug for AdminParts {

@@ -8,6 +8,7 @@ mod envelope;
 mod fake;
 mod gate;
 mod health;
+mod instances;
 mod metrics;
 mod openapi;
 mod query;
@@ -19,6 +20,7 @@ mod schemas;
 mod server;
 mod throttle;
 mod validate;
+mod wait;
 
 pub use auth::{AdminKey, Keys, Role};
 pub use control::{ControlParts, serve_control};

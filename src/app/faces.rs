@@ -15,6 +15,7 @@ use crate::conf::{self, Conf, Provider};
 use crate::control::ingest::Ingest;
 use crate::control::status::StatusHandle;
 use crate::live::applied::Applied;
+use crate::live::fleet::Fleet;
 use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
 use crate::live::sessions::Sessions;
@@ -29,6 +30,7 @@ pub(super) struct Faces {
     pub(super) sessions: Sessions,
     pub(super) nodes: Nodes,
     pub(super) applied: Applied,
+    pub(super) fleet: Fleet,
     pub(super) watch: Watch,
     pub(super) store: Arc<dyn Store>,
     pub(super) ingest: Arc<Ingest>,
@@ -57,6 +59,7 @@ impl Faces {
                 sessions: self.sessions.clone(),
                 nodes: self.nodes.clone(),
                 applied: self.applied.clone(),
+                fleet: self.fleet.clone(),
                 schemas: self.schemas.clone(),
                 log: self.level.clone(),
             };
@@ -77,6 +80,7 @@ impl Faces {
             reserved: conf.listeners.iter().map(|l| l.id.clone()).collect(),
             applied: self.applied,
             metrics: self.metrics,
+            fleet: self.fleet,
         };
         let listener = bind(admin.listen, "deployment.admin.admin_listen").await?;
         task::spawn(admin::serve_admin(listener, Arc::new(parts), self.watch));

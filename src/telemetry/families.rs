@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::series::RouteSeries;
@@ -42,8 +43,10 @@ pub struct Families {
     pub config_revision: IntGaugeVec,
     pub config_apply_seconds: Histogram,
     pub store_up: IntGauge,
+    pub(super) ready: IntGauge,
     pub store_errors_total: IntCounterVec,
     pub admin_auth_failures_total: IntCounterVec,
+    pub(super) status_publish_errors_total: IntCounter,
     pub accept_pauses_total: IntCounterVec,
     pub log_dropped_total: IntCounterVec,
     pub task_panics_total: IntCounterVec,
@@ -91,6 +94,10 @@ impl Metrics {
         registry.register(Box::new(apply.clone()))?;
         let store_up = IntGauge::with_opts(opts("store_up", "1 while the store answers"))?;
         registry.register(Box::new(store_up.clone()))?;
+        let ready = IntGauge::with_opts(opts("ready", "1 while /readyz answers 200"))?;
+        registry.register(Box::new(ready.clone()))?;
+        let status_errors = IntCounter::with_opts(opts("status_publish_errors_total", "Writes of this instance's status that failed"))?;
+        registry.register(Box::new(status_errors.clone()))?;
         let build_info = GaugeVec::new(opts("build_info", "Always 1; the version is the label"), &["version"])?;
         registry.register(Box::new(build_info.clone()))?;
         let start = Gauge::with_opts(opts("start_time_seconds", "When the process started, in seconds since 1970"))?;
@@ -122,12 +129,14 @@ impl Metrics {
             config_revision: gauges("config_revision", "Store revision seen (store) and used by every worker (applied)", &["which"])?,
             config_apply_seconds: apply,
             store_up,
+            ready,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
             admin_auth_failures_total: counters(
                 "admin_auth_failures_total",
                 "Requests to the Admin API refused for their key",
                 &["reason"],
             )?,
+            status_publish_errors_total: status_errors,
             accept_pauses_total: counters(
                 "accept_pauses_total",
                 "Pauses of accepting because the process ran out of a resource",

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
-use serde_json::json;
-use tokio::time::timeout;
 
 use super::super::envelope::Answer;
 use super::super::gate::AdminParts;
 use super::super::query::Query;
+use super::super::wait;
 use crate::base::duration;
 use crate::store::{Entry, Revision};
 
@@ -39,7 +38,7 @@ impl Terms {
             return Ok(Self { ttl, ..Self::default() });
         }
         let tags = headers.get(header::IF_MATCH).map(|tags| tags.to_str().unwrap_or_default().to_owned());
-        Ok(Self { ttl, dry_run: query.is_true("dry_run"), tags, wait: wait(query)? })
+        Ok(Self { ttl, dry_run: query.is_true("dry_run"), tags, wait: waiting(query)? })
     }
 
     /// `412` unless what would be written over is one of the versions that may be.
@@ -59,16 +58,14 @@ impl Terms {
 
     /// Gives the answer to a write of this revision; if the terms say so, once it is live.
     pub(super) async fn settle(&self, parts: &AdminParts, at: Revision, answer: Answer) -> Answer {
-        let Some(limit) = self.wait else { return answer };
-        if timeout(limit, parts.applied.clone().reached(at)).await.is_ok() {
-            return answer;
+        match self.wait {
+            None => answer,
+            Some(limit) => wait::applied(parts, at, limit, answer).await,
         }
-        let message = format!("written, but not applied within {} ms", limit.as_millis());
-        Answer::json(StatusCode::GATEWAY_TIMEOUT, &json!({ "error_msg": message, "revision": at, "applied": parts.applied.revision() }))
     }
 }
 
-fn wait(query: &Query) -> Result<Option<Duration>, Answer> {
+fn waiting(query: &Query) -> Result<Option<Duration>, Answer> {
     match query.get("wait") {
         None => Ok(None),
         Some("applied") => {
