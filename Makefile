@@ -76,10 +76,10 @@ setup-lint:
 # the real servers and clients of the end-to-end tests; none of them is started by the system
 setup-test:
 	$(call need,mariadbd mariadb-server mariadb mariadb-client redis-server redis-server redis-cli redis-tools curl curl \
-	  ip iproute2 unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace)
+	  ip iproute2 python3 python3 unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace)
 
 setup-bench:
-	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 unshare util-linux)
+	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 sysctl procps unshare util-linux)
 	@[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || \
 	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libnginx-mod-stream >/dev/null; }
 

@@ -87,7 +87,7 @@ fn bad_values() -> Vec<Bad> {
 /// A gateway that serves `hello` on one port through an upstream, a route and a listener of the store.
 struct Served {
     gateway: Gateway,
-    _hello: Server,
+    hello: Server,
     addr: std::net::SocketAddr,
 }
 
@@ -95,7 +95,7 @@ impl Served {
     fn start() -> Self {
         let (gateway, hello) = (Gateway::start(Conf::new()), servers::hello());
         let addr = ports::free_addr();
-        let served = Self { gateway, _hello: hello, addr };
+        let served = Self { gateway, hello, addr };
         for kind in ["upstreams", "stream_routes", "listeners"] {
             served.gateway.admin().must_put(kind, "good", &served.good(kind));
         }
@@ -105,7 +105,7 @@ impl Served {
 
     fn good(&self, kind: &str) -> Value {
         match kind {
-            "upstreams" => upstream(&[&self._hello.node()]),
+            "upstreams" => upstream(&[&self.hello.node()]),
             "stream_routes" => json!({"upstream_id": "good"}),
             _ => json!({"protocol": "tcp", "addr": self.addr.to_string()}),
         }
@@ -267,6 +267,7 @@ fn a_port_in_use_fails_visibly_and_is_taken_once_it_is_free() {
     // somebody whose socket allows sharing has the port all the same
     let shared = ports::free_addr();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket.bind(&shared.into()).unwrap();
     socket.listen(16).unwrap();
@@ -292,7 +293,7 @@ fn a_port_that_needs_a_capability_fails_with_that_reason() {
         let gateway =
             Gateway::start_under(&["setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service", "--"], Conf::new());
         let (hello, addr) = (servers::hello(), ports::free_addr());
-        let served = Served { gateway, _hello: hello, addr };
+        let served = Served { gateway, hello, addr };
         for kind in ["upstreams", "stream_routes", "listeners"] {
             served.gateway.admin().must_put(kind, "good", &served.good(kind));
         }

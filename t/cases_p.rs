@@ -81,3 +81,68 @@ fn a_body_that_is_no_json_is_shown_back() {
     let ttl = admin.call("PUT", "/upstreams/1?ttl=soon", b"{\"nodes\":{}}");
     assert_eq!((ttl.status, ttl.error_msg().as_str()), (400, "invalid argument ttl: should be a number"), "c.1");
 }
+
+#[test]
+fn a_set_of_objects_is_validated_at_once() {
+    let gateway = Gateway::start(Conf::new());
+    let admin = gateway.admin();
+    let validate = |body: serde_json::Value| admin.call("POST", "/configs/validate", body.to_string().as_bytes());
+    let good = json!({"id": "1", "nodes": {"127.0.0.1:80": 1}, "type": "roundrobin"});
+    assert_eq!(validate(json!({"upstreams": [good]})).status, 200, "P21");
+    assert_eq!(validate(json!({"upstreams": [good], "stream_routes": [{"id": "r", "upstream_id": "1"}]})).status, 200, "P21");
+    assert_eq!(validate(json!({})).status, 200, "P21");
+
+    let bad =
+        validate(json!({"upstreams": [good, {"id": "2", "nodes": {}, "retries": -1}], "stream_routes": [{"id": "r", "server_port": 0}]}));
+    assert_eq!(bad.status, 400, "P23: {}", bad.text());
+    assert_eq!(bad.error_msg(), "Configuration validation failed", "P23");
+    let errors = bad.json()["errors"].as_array().cloned().unwrap();
+    assert_eq!(errors.len(), 2, "P23: {errors:?}");
+    let found = |kind: &str, id: &str, index: u64| {
+        errors.iter().any(|e| e["resource_type"] == kind && e["resource_id"] == id && e["index"] == index && e["error"].is_string())
+    };
+    assert!(found("upstreams", "2", 1) && found("stream_routes", "r", 0), "P23: {errors:?}");
+    assert_eq!(admin.get("/upstreams").json()["total"], 0, "P21: nothing is stored");
+}
+
+#[test]
+fn a_lost_race_is_a_412_and_changes_nothing() {
+    let gateway = Gateway::start(Conf::new());
+    let admin = gateway.admin();
+    let value = |n: u32| json!({"nodes": {}, "type": "roundrobin", "desc": n.to_string()});
+    admin.must_put("upstreams", "1", &value(1));
+    let tag = admin.get("/upstreams/1").header("etag").expect("an ETag").to_owned();
+    admin.must_put("upstreams", "1", &value(2));
+    let key = ("X-API-KEY", admin.key.as_str());
+    let put = |tag: &str, n: u32| {
+        call(admin.addr, "PUT", "/apisix/admin/upstreams/1", &[key, ("If-Match", tag)], value(n).to_string().as_bytes()).unwrap()
+    };
+    assert_eq!(put(&tag, 3).status, 412);
+    assert_eq!(admin.get("/upstreams/1").json()["value"]["desc"], "2");
+    let tag = admin.get("/upstreams/1").header("etag").unwrap().to_owned();
+    assert_eq!(put(&tag, 3).status, 200);
+    assert_eq!(admin.get("/upstreams/1").json()["value"]["desc"], "3");
+}
+
+#[test]
+fn a_dry_run_judges_and_stores_nothing() {
+    let gateway = Gateway::start(Conf::new());
+    let admin = gateway.admin();
+    let good = admin.call("PUT", "/upstreams/1?dry_run=true", b"{\"nodes\":{},\"type\":\"roundrobin\"}");
+    assert!(good.ok(), "{}", good.text());
+    assert_eq!(admin.call("PUT", "/upstreams/1?dry_run=true", b"{\"nodes\":5}").status, 400);
+    assert_eq!(admin.get("/upstreams/1").status, 404);
+}
+
+#[test]
+fn an_answer_can_wait_until_the_change_is_live() {
+    let gateway = Gateway::start(Conf::new());
+    let admin = gateway.admin();
+    let hello = crate::support::upstream::hello();
+    let addr = crate::support::ports::free_addr();
+    admin.must_put("stream_routes", "1", &json!({"upstream": crate::support::gateway::upstream(&[&hello.node()])}));
+    let body = json!({"protocol": "tcp", "addr": addr.to_string()}).to_string();
+    let answer = admin.call("PUT", "/listeners/l?wait=applied&timeout=5s", body.as_bytes());
+    assert!(answer.ok(), "{}", answer.text());
+    assert!(crate::support::client::served(addr), "the very next connection is served");
+}

@@ -25,6 +25,7 @@ mod cases_p;
 mod cases_q;
 mod cli;
 mod conf;
+mod docs;
 mod durability;
 mod edits;
 mod layers;

@@ -46,7 +46,7 @@ impl Conf {
     }
 
     /// Adds a TCP listener: an entry as it stands in the YAML list.
-    pub fn tcp(mut self, entry: impl ToString) -> Self {
+    pub fn tcp(mut self, entry: impl std::fmt::Display) -> Self {
         self.tcp.push(entry.to_string());
         self
     }
