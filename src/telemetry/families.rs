@@ -41,6 +41,9 @@ pub struct Families {
     pub config_rejections_total: IntCounterVec,
     pub config_revision: IntGaugeVec,
     pub config_apply_seconds: Histogram,
+    pub config_resyncs_total: IntCounterVec,
+    pub config_stale: IntGauge,
+    pub config_held: IntGauge,
     pub store_up: IntGauge,
     pub store_errors_total: IntCounterVec,
     pub accept_pauses_total: IntCounterVec,
@@ -88,8 +91,11 @@ impl Metrics {
         let apply =
             Histogram::with_opts(hist("config_apply_seconds", "Time from a change's arrival until every worker uses it", &APPLY_SECONDS))?;
         registry.register(Box::new(apply.clone()))?;
-        let store_up = IntGauge::with_opts(opts("store_up", "1 while the store answers"))?;
-        registry.register(Box::new(store_up.clone()))?;
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let family = IntGauge::with_opts(opts(name, help))?;
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
         let build_info = GaugeVec::new(opts("build_info", "Always 1; the version is the label"), &["version"])?;
         registry.register(Box::new(build_info.clone()))?;
         let start = Gauge::with_opts(opts("start_time_seconds", "When the process started, in seconds since 1970"))?;
@@ -120,7 +126,10 @@ impl Metrics {
             config_rejections_total: counters("config_rejections_total", "Values refused", &["kind", "stage"])?,
             config_revision: gauges("config_revision", "Store revision seen (store) and used by every worker (applied)", &["which"])?,
             config_apply_seconds: apply,
-            store_up,
+            config_resyncs_total: counters("config_resyncs_total", "Times that everything was listed again, by reason", &["reason"])?,
+            config_stale: gauge("config_stale", "1 while what serves may not be what the store holds")?,
+            config_held: gauge("config_held", "Objects that the store has no more and that serve until their deletion is accepted")?,
+            store_up: gauge("store_up", "1 while the store answers")?,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
             accept_pauses_total: counters(
                 "accept_pauses_total",
