@@ -22,6 +22,7 @@ mod cases_l;
 mod cases_p;
 mod cases_q;
 mod cli;
+mod compose;
 mod conf;
 mod docs;
 mod durability;

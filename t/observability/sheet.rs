@@ -88,7 +88,7 @@ pub fn documented() -> BTreeMap<String, BTreeSet<String>> {
 /// The metrics that an expression names, each with the labels that it asks for.
 pub fn named(expression: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::<String, BTreeSet<String>>::new();
-    let metric = Regex::new(r#"\b((?:sluice|process)_[a-z0-9_]+|up)\b(?:\{([^}]*)\})?"#).unwrap();
+    let metric = Regex::new(r"\b((?:sluice|process)_[a-z0-9_]+|up)\b(?:\{([^}]*)\})?").unwrap();
     let label = Regex::new(r#"([a-z_]+)\s*(?:=~|!~|!=|=)\s*""#).unwrap();
     for each in metric.captures_iter(expression) {
         let labels = found.entry(each[1].to_owned()).or_default();
