@@ -4,13 +4,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run up down build test lint fmt bench doc faults clean setup-build setup-lint setup-test setup-bench
+.PHONY: run up down build test lint fmt bench doc faults schemathesis clean setup-build setup-lint setup-test setup-bench setup-schemathesis
 
 CARGO ?= cargo
 CONFIG ?= conf/config.yaml
 DENY_VERSION := 0.20.2
 # more rounds of the fault tests than `make test` runs
 FAULT_ROUNDS ?= 50
+SCHEMATHESIS_VERSION := 4.32.5
+# how many requests schemathesis makes up for each operation, beside its fixed ones
+EXAMPLES ?= 50
 
 # $(call need,<command> <package> ...): installs the packages whose command is absent, in one go
 define need
@@ -68,6 +71,11 @@ bench: setup-build setup-bench
 faults: setup-build setup-test
 	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t durability -- --nocapture
 
+# asks a running gateway whatever its own description of the Admin API allows, and what it does not
+schemathesis: setup-build setup-schemathesis
+	$(CARGO) build --locked
+	t/schemathesis.sh target/debug/sluice target/schemathesis/bin $(EXAMPLES)
+
 clean:
 	$(CARGO) clean
 	rm -rf bench/target bench/results
@@ -89,3 +97,9 @@ setup-bench:
 	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 sysctl procps unshare util-linux)
 	@[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || \
 	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libnginx-mod-stream >/dev/null; }
+
+setup-schemathesis:
+	$(call need,python3 python3 curl curl ip iproute2 unshare util-linux)
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; }
+	@[ -x target/schemathesis/bin/schemathesis ] || python3 -m venv target/schemathesis
+	@target/schemathesis/bin/pip install --quiet --disable-pip-version-check schemathesis==$(SCHEMATHESIS_VERSION)

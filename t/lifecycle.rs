@@ -47,6 +47,15 @@ fn sigterm_drains_and_ends_with_0_once_the_last_session_is_gone() {
 }
 
 #[test]
+fn a_hang_up_ends_nothing() {
+    let (mut gateway, _server, mut stream, _) = with_a_session(Conf::new());
+    gateway.signal(Signal::HUP);
+    soon("the hang-up is told of", || gateway.log().contains("SIGHUP is not a reload"));
+    client::ping(&mut stream, b"still here").expect("the session goes on");
+    assert!(gateway.alive());
+}
+
+#[test]
 fn sessions_that_outlast_the_drain_time_are_ended_with_that_reason() {
     let (mut gateway, _server, mut stream, _) = with_a_session(Conf::new().drain_timeout("1s"));
     let begin = Instant::now();

@@ -51,10 +51,16 @@ impl Fake {
         Self { applied, fleet, reads, others, store: Arc::default(), parts: Parts { stream_enabled: true, allow: Vec::new(), schemas } }
     }
 
-    fn admin(&self) -> Admin {
+    /// The API; what it remembers of its clients ends with it.
+    pub(super) fn admin(&self) -> Admin {
+        self.admin_on(self.store.clone())
+    }
+
+    /// One more Admin API, on a store that others may write to as well.
+    pub(super) fn admin_on(&self, store: Arc<dyn Store>) -> Admin {
         let key = |secret: &str, role| AdminKey { name: "k".into(), secret: Secret::new(secret.into()), role };
         Admin::new(Arc::new(AdminParts {
-            store: self.store.clone(),
+            store,
             prefix: "/sluice".into(),
             ingest: Arc::new(Ingest::new(self.parts.schemas.clone())),
             schemas: self.parts.schemas.clone(),
@@ -63,6 +69,7 @@ impl Fake {
             stream_enabled: self.parts.stream_enabled,
             reserved: BTreeSet::from([Id::parse("conf-tcp-0").unwrap()]),
             applied: self.reads.clone(),
+            metrics: crate::telemetry::Metrics::new().unwrap(),
             fleet: self.others.clone(),
         }))
     }

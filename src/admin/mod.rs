@@ -10,11 +10,15 @@ mod gate;
 mod health;
 mod instances;
 mod metrics;
+mod openapi;
 mod query;
+#[cfg(test)]
+mod races;
 mod refs;
 mod resource;
 mod schemas;
 mod server;
+mod throttle;
 mod validate;
 mod wait;
 

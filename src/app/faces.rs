@@ -79,6 +79,7 @@ impl Faces {
             stream_enabled: conf.proxy_mode.stream(),
             reserved: conf.listeners.iter().map(|l| l.id.clone()).collect(),
             applied: self.applied,
+            metrics: self.metrics,
             fleet: self.fleet,
         };
         let listener = bind(admin.listen, "deployment.admin.admin_listen").await?;

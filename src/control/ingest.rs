@@ -75,6 +75,12 @@ fn compiled(key: &Key, at: u64, resource: Resource) -> Verdict {
     if violations.is_empty() { Verdict::Accepted(resource) } else { rejected(key, at, Stage::Meaning, violations) }
 }
 
+/// What is wrong with bytes that should be one JSON value, whatever it means: syntax, depth, a key that is there twice; empty if
+/// nothing is. For bodies that are no single object; `largest` is their limit in bytes.
+pub fn json_violations(bytes: &[u8], largest: usize) -> Vec<Violation> {
+    json::parse_within(bytes, largest).err().unwrap_or_default()
+}
+
 fn typed(key: &Key, value: &Value, found: &mut Found) -> Option<Resource> {
     let Some(object) = value.as_object() else {
         found.add("", "type", "not an object");

@@ -26,6 +26,11 @@ impl Metrics {
         self.store_up.set(i64::from(up));
     }
 
+    /// A request to the Admin API was refused for its key, or for want of one.
+    pub fn count_admin_auth_failure(&self, reason: &str) {
+        self.admin_auth_failures_total.with_label_values(&[reason]).inc();
+    }
+
     /// A call to the store failed.
     pub fn count_store_error(&self, op: &str) {
         self.store_errors_total.with_label_values(&[op]).inc();

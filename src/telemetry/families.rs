@@ -45,6 +45,7 @@ pub struct Families {
     pub store_up: IntGauge,
     pub(super) ready: IntGauge,
     pub store_errors_total: IntCounterVec,
+    pub admin_auth_failures_total: IntCounterVec,
     pub(super) status_publish_errors_total: IntCounter,
     pub accept_pauses_total: IntCounterVec,
     pub log_dropped_total: IntCounterVec,
@@ -130,6 +131,11 @@ impl Metrics {
             store_up,
             ready,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
+            admin_auth_failures_total: counters(
+                "admin_auth_failures_total",
+                "Requests to the Admin API refused for their key",
+                &["reason"],
+            )?,
             status_publish_errors_total: status_errors,
             accept_pauses_total: counters(
                 "accept_pauses_total",
