@@ -81,7 +81,7 @@ clean:
 	rm -rf bench/target bench/results
 
 setup-build:
-	$(call need,cc gcc)
+	$(call need,cc gcc protoc protobuf-compiler)
 	@[ -e /usr/include/stdlib.h ] || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libc6-dev >/dev/null; }
 
 setup-lint:
@@ -91,7 +91,8 @@ setup-lint:
 # the real servers and clients of the end-to-end tests; none of them is started by the system
 setup-test:
 	$(call need,mariadbd mariadb-server mariadb mariadb-client redis-server redis-server redis-cli redis-tools curl curl \
-	  ip iproute2 python3 python3 prometheus prometheus unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace)
+	  ip iproute2 python3 python3 prometheus prometheus unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace \
+	  etcd etcd-server etcdctl etcd-client)
 
 setup-bench:
 	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 sysctl procps unshare util-linux)

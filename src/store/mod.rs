@@ -2,10 +2,12 @@
 
 mod clock;
 mod embedded;
+mod etcd;
 mod feed;
 mod image;
 mod memory;
 mod sweep;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use embedded::Embedded;
+pub use etcd::{Etcd, EtcdOptions, EtcdTls};
 pub use feed::BACKLOG;
 pub use memory::Memory;
 
@@ -116,7 +119,8 @@ pub enum StoreError {
         /// The key of the first guard that failed.
         key: String,
     },
-    /// The store cannot be reached or cannot write now. Whether the write happened is known: it did not.
+    /// The store cannot be reached or cannot write now. The write did not happen; where an answer from far away was lost and it may
+    /// have, or may still, the reason says so.
     #[error("the store is not available: {reason}")]
     Unavailable {
         /// What is wrong.
@@ -155,6 +159,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Everything under the prefix, now (the first event is a `Reset`) and from now on.
     async fn subscribe(&self, prefix: &str) -> Result<Box<dyn Subscription>, StoreError>;
+
+    /// Lets the deletes pass that subscriptions hold back because a listing had lost most objects. Nothing happens if there are none;
+    /// a store of this machine never holds any back.
+    fn accept(&self) {}
 }
 
 /// The events under one prefix.

@@ -31,6 +31,21 @@ impl Metrics {
         self.admin_auth_failures_total.with_label_values(&[reason]).inc();
     }
 
+    /// Everything was listed again for this reason.
+    pub fn count_resync(&self, reason: &str) {
+        self.config_resyncs_total.with_label_values(&[reason]).inc();
+    }
+
+    /// Whether what serves may not be what the store holds.
+    pub fn set_config_stale(&self, stale: bool) {
+        self.config_stale.set(i64::from(stale));
+    }
+
+    /// How many objects serve that the store has no more.
+    pub fn set_config_held(&self, held: usize) {
+        self.config_held.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
     /// A call to the store failed.
     pub fn count_store_error(&self, op: &str) {
         self.store_errors_total.with_label_values(&[op]).inc();
@@ -49,6 +64,9 @@ mod tests {
         metrics.set_store_revision(17);
         metrics.set_store_up(true);
         metrics.count_store_error("subscribe");
+        metrics.count_resync("compacted");
+        metrics.set_config_stale(true);
+        metrics.set_config_held(12);
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
         for line in [
             r#"sluice_config_objects{kind="upstreams",state="active"} 3"#,
@@ -56,6 +74,9 @@ mod tests {
             r#"sluice_config_revision{which="store"} 17"#,
             "\nsluice_store_up 1",
             r#"sluice_store_errors_total{op="subscribe"} 1"#,
+            r#"sluice_config_resyncs_total{reason="compacted"} 1"#,
+            "\nsluice_config_stale 1",
+            "\nsluice_config_held 12",
         ] {
             assert!(text.contains(line), "{line}");
         }

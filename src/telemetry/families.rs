@@ -42,6 +42,9 @@ pub struct Families {
     pub config_rejections_total: IntCounterVec,
     pub config_revision: IntGaugeVec,
     pub config_apply_seconds: Histogram,
+    pub config_resyncs_total: IntCounterVec,
+    pub config_stale: IntGauge,
+    pub config_held: IntGauge,
     pub store_up: IntGauge,
     pub(super) ready: IntGauge,
     pub store_errors_total: IntCounterVec,
@@ -92,10 +95,11 @@ impl Metrics {
         let apply =
             Histogram::with_opts(hist("config_apply_seconds", "Time from a change's arrival until every worker uses it", &APPLY_SECONDS))?;
         registry.register(Box::new(apply.clone()))?;
-        let store_up = IntGauge::with_opts(opts("store_up", "1 while the store answers"))?;
-        registry.register(Box::new(store_up.clone()))?;
-        let ready = IntGauge::with_opts(opts("ready", "1 while /readyz answers 200"))?;
-        registry.register(Box::new(ready.clone()))?;
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let family = IntGauge::with_opts(opts(name, help))?;
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
         let status_errors = IntCounter::with_opts(opts("status_publish_errors_total", "Writes of this instance's status that failed"))?;
         registry.register(Box::new(status_errors.clone()))?;
         let build_info = GaugeVec::new(opts("build_info", "Always 1; the version is the label"), &["version"])?;
@@ -128,8 +132,11 @@ impl Metrics {
             config_rejections_total: counters("config_rejections_total", "Values refused", &["kind", "stage"])?,
             config_revision: gauges("config_revision", "Store revision seen (store) and used by every worker (applied)", &["which"])?,
             config_apply_seconds: apply,
-            store_up,
-            ready,
+            config_resyncs_total: counters("config_resyncs_total", "Times that everything was listed again, by reason", &["reason"])?,
+            config_stale: gauge("config_stale", "1 while what serves may not be what the store holds")?,
+            config_held: gauge("config_held", "Objects that the store has no more and that serve until their deletion is accepted")?,
+            store_up: gauge("store_up", "1 while the store answers")?,
+            ready: gauge("ready", "1 while /readyz answers 200")?,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
             admin_auth_failures_total: counters(
                 "admin_auth_failures_total",

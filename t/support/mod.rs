@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod conf;
+pub mod etcd;
 pub mod gateway;
 pub mod http;
 pub mod metrics;
@@ -12,5 +13,6 @@ pub mod store;
 pub mod upstream;
 
 pub use conf::Conf;
+pub use etcd::Etcd;
 pub use gateway::Gateway;
 pub use poll::{soon, until};

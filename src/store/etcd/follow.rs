@@ -1,0 +1,247 @@
+//! Drives the watcher over real calls: one call under way at most, one stream at most. What to do is the watcher's business.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use etcd_client::{Client, WatchOptions, WatchStream};
+use tokio::sync::watch as signal;
+use tokio::time::Instant;
+
+use super::fault::Fault;
+use super::{Shared, members, wire};
+use crate::store::watch::{Health, Input, Output, Pace, Watcher};
+use crate::store::{Event, Revision, StoreError, Subscription};
+
+/// A subscription.
+pub(super) struct Follower {
+    shared: Arc<Shared>,
+    prefix: String,
+    watcher: Watcher,
+    began: Instant,
+    call: Option<Running>,
+    stream: Option<Stream>,
+    /// Inputs of a message that held several.
+    inbox: VecDeque<Input>,
+    outbox: VecDeque<Event>,
+    accept: signal::Receiver<u64>,
+    /// Why the last call or stream failed.
+    fault: Option<String>,
+}
+
+struct Stream {
+    watch: WatchStream,
+    /// Who serves it.
+    member: usize,
+}
+
+/// A call under way.
+struct Running {
+    op: &'static str,
+    answer: Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send>>,
+}
+
+enum Answer {
+    Input(Input),
+    Stream(Stream),
+}
+
+impl Follower {
+    /// Lists the prefix; the rest is done while somebody waits for events.
+    pub(super) async fn begin(shared: Arc<Shared>, prefix: &str, accept: signal::Receiver<u64>) -> Result<Self, StoreError> {
+        let seed = getrandom::u64().unwrap_or(1);
+        let mut follower = Self {
+            shared,
+            prefix: prefix.to_owned(),
+            watcher: Watcher::new(Pace::default(), seed),
+            began: Instant::now(),
+            call: None,
+            stream: None,
+            inbox: VecDeque::from([Input::Begin]),
+            outbox: VecDeque::new(),
+            accept,
+            fault: None,
+        };
+        while follower.outbox.is_empty() {
+            let input = follower.input().await;
+            follower.take(input);
+            if follower.watcher.is_waiting() {
+                return Err(StoreError::Unavailable { reason: follower.fault.unwrap_or_default() });
+            }
+        }
+        Ok(follower)
+    }
+
+    /// What happens next. Cancel safe: calls and streams live in `self`.
+    async fn input(&mut self) -> Input {
+        loop {
+            if let Some(input) = self.inbox.pop_front() {
+                return input;
+            }
+            let due = self.watcher.due().map(|due| self.began + due);
+            tokio::select! {
+                answer = of_call(&mut self.call) => {
+                    let op = self.call.take().map_or("", |call| call.op);
+                    match answer {
+                        Ok(Answer::Input(input)) => return input,
+                        Ok(Answer::Stream(stream)) => self.stream = Some(stream),
+                        Err(fault) => {
+                            self.shared.metrics.count_store_error(op);
+                            let failure = fault.failure();
+                            self.fault = Some(fault.to_string());
+                            return Input::Failed(failure);
+                        }
+                    }
+                }
+                message = of_stream(&mut self.stream) => match message {
+                    Ok(inputs) => self.inbox.extend(inputs),
+                    Err(reason) => {
+                        self.broken(reason);
+                        return Input::Ended;
+                    }
+                },
+                Ok(()) = self.accept.changed() => return Input::Accept,
+                () = at(due) => return Input::Tick,
+            }
+        }
+    }
+
+    fn broken(&mut self, reason: String) {
+        self.shared.metrics.count_store_error("watch");
+        if let Some(stream) = self.stream.take() {
+            self.shared.members.leave(stream.member);
+        }
+        self.fault = Some(reason);
+    }
+
+    fn take(&mut self, input: Input) {
+        if let Input::Cancelled { compacted } = &input {
+            tracing::debug!(compacted, prefix = self.prefix, "the store ended the watch");
+        }
+        let watcher = std::mem::replace(&mut self.watcher, Watcher::new(Pace::default(), 0));
+        let (watcher, outputs) = watcher.step(self.began.elapsed(), input);
+        self.watcher = watcher;
+        for output in outputs {
+            self.act(output);
+        }
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            Output::List { from, at } => self.list(from, at),
+            Output::OpenWatch { from } => self.open(from),
+            Output::CloseWatch => {
+                // what it still had to say is of no interest
+                self.inbox.clear();
+                if let Some(stream) = self.stream.take() {
+                    self.shared.members.leave(stream.member);
+                }
+                self.call = None;
+            }
+            Output::Audit { at } => self.audit(at),
+            Output::AskProgress => self.ask_progress(),
+            Output::Emit(event) => self.outbox.push_back(event),
+            Output::Resync(reason) => {
+                self.shared.metrics.count_resync(reason.as_str());
+                let position = self.watcher.position();
+                tracing::warn!(reason = reason.as_str(), position, prefix = self.prefix, "everything is listed again");
+            }
+            Output::Health(health) => self.tell(health),
+        }
+    }
+
+    fn list(&mut self, from: Option<Bytes>, at: Option<Revision>) {
+        let (shared, prefix) = (self.shared.clone(), self.prefix.clone());
+        self.start("list", async move {
+            let page = shared.page(&prefix, from.as_ref(), at).await?;
+            Ok(Answer::Input(Input::Page(page)))
+        });
+    }
+
+    fn open(&mut self, from: Revision) {
+        let (shared, prefix) = (self.shared.clone(), self.prefix.clone());
+        self.start("watch", async move {
+            let options = WatchOptions::new().with_prefix().with_start_revision(wire::number(from));
+            let options = options.with_progress_notify().with_fragment();
+            let watch = |client: Client| {
+                let (prefix, options) = (prefix.clone(), options.clone());
+                async move { members::watch(&client).watch(prefix, Some(options)).await }
+            };
+            let watch = shared.members.ask(watch).await?;
+            Ok(Answer::Stream(Stream { watch, member: shared.members.current() }))
+        });
+    }
+
+    fn audit(&mut self, at: Option<Revision>) {
+        let (shared, prefix) = (self.shared.clone(), self.prefix.clone());
+        self.start("audit", async move {
+            let (tally, header) = shared.audit(&prefix, at).await?;
+            Ok(Answer::Input(Input::Audited { tally, header }))
+        });
+    }
+
+    fn start(&mut self, op: &'static str, call: impl Future<Output = Result<Answer, Fault>> + Send + 'static) {
+        self.call = Some(Running { op, answer: Box::pin(call) });
+    }
+
+    fn ask_progress(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        // a queue that is full means that enough was asked already
+        let _ = pin!(stream.watch.request_progress()).poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn tell(&self, health: Health) {
+        self.shared.metrics.set_store_up(health.up);
+        self.shared.metrics.set_config_stale(!health.up || health.held > 0);
+        self.shared.metrics.set_config_held(health.held);
+        let prefix = &self.prefix;
+        if !health.up {
+            let reason = self.fault.as_deref().unwrap_or_default();
+            tracing::warn!(prefix, reason, "the store is lost; what was applied goes on serving");
+        } else if health.held > 0 {
+            tracing::error!(prefix, held = health.held, "the store lost most objects: they are kept until their deletion is accepted");
+        } else {
+            tracing::info!(prefix, "the store is followed");
+        }
+    }
+}
+
+#[async_trait]
+impl Subscription for Follower {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.outbox.pop_front() {
+                return Some(event);
+            }
+            let input = self.input().await;
+            self.take(input);
+        }
+    }
+}
+
+async fn of_call(call: &mut Option<Running>) -> Result<Answer, Fault> {
+    match call {
+        Some(call) => call.answer.as_mut().await,
+        None => pending().await,
+    }
+}
+
+async fn of_stream(stream: &mut Option<Stream>) -> Result<Vec<Input>, String> {
+    let Some(stream) = stream else { return pending().await };
+    match stream.watch.message().await {
+        Ok(Some(message)) => Ok(wire::inputs(message.0)),
+        Ok(None) => Err("the watch ended".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => pending().await,
+    }
+}
