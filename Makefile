@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run build test lint fmt bench doc faults schemathesis clean setup-build setup-lint setup-test setup-bench setup-schemathesis
+.PHONY: run up down build test lint fmt bench doc faults schemathesis clean setup-build setup-lint setup-test setup-bench setup-schemathesis
 
 CARGO ?= cargo
 CONFIG ?= conf/config.yaml
@@ -29,6 +29,21 @@ endef
 run: setup-build
 	$(CARGO) build --release --locked
 	exec target/release/sluice run --config $(CONFIG)
+
+# a fleet in containers: needs Docker with its compose plugin
+up: .env
+	docker compose up --detach --build --wait
+	docker compose run --rm demo-objects
+	@echo "try: curl http://127.0.0.1:9100; Grafana is at http://127.0.0.1:3000, the keys are in .env"
+
+# ends it; `docker compose down --volumes` also forgets what it stored
+down: .env
+	docker compose down
+
+# keys of this machine's fleet, made once
+.env:
+	@umask 077; key() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }; \
+	admin=$$(key); grafana=$$(key); printf 'ADMIN_KEY=%s\nGRAFANA_PASSWORD=%s\n' "$$admin" "$$grafana" > $@
 
 build: setup-build
 	$(CARGO) build --release --locked

@@ -25,6 +25,7 @@ mod cases_p;
 mod cases_q;
 mod cli;
 mod cluster;
+mod compose;
 mod conf;
 mod docs;
 mod durability;

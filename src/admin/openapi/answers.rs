@@ -120,9 +120,10 @@ fn not_applied() -> Value {
     let properties = json!({
         "error_msg": { "type": "string" },
         "revision": revision("What was written."),
-        "applied": { "type": ["integer", "null"], "minimum": 0, "description": "What this gateway uses; null before the first." }
+        "applied": { "type": ["integer", "null"], "minimum": 0, "description": "What this gateway uses; null before the first." },
+        "behind": { "type": "array", "items": { "type": "string" }, "description": "The living instances that do not use the revision." }
     });
-    closed(&properties, &["error_msg", "revision", "applied"])
+    closed(&properties, &["error_msg", "revision", "applied", "behind"])
 }
 
 fn version(description: &str) -> Value {

@@ -95,7 +95,7 @@ pub(super) fn parameters() -> Value {
         },
         "ttl": argument("ttl", "The object is deleted by itself after this many seconds.", json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 31_622_400 })),
         "dry_run": argument("dry_run", "Checks everything, writes nothing.", json!({ "type": "boolean" })),
-        "wait": argument("wait", "Answers once this gateway uses what was written.", json!({ "const": "applied" })),
+        "wait": argument("wait", "Answers once every living instance uses what was written.", json!({ "const": "applied" })),
         "timeout": argument("timeout", limit, json!({ "type": "string", "examples": ["5s"] })),
         "force": argument("force", "Deletes what is still in use as well.", json!({ "type": "boolean" })),
         "page": argument("page", "Which page, from 1; only with page_size. Pages are sorted by age.", json!({ "type": "integer" })),
