@@ -89,7 +89,7 @@ fn change(event: PbEvent) -> Option<Change> {
 
 /// Whole seconds, at least one: what a lease is measured in.
 pub(super) fn seconds(ttl: Duration) -> i64 {
-    let whole = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    let whole = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
     i64::try_from(whole.max(1)).unwrap_or(i64::MAX)
 }
 
