@@ -33,3 +33,4 @@ mod store_contract;
 mod store_embedded;
 mod support;
 mod tcp_relay;
+mod watch_sim;
