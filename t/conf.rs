@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sluice::conf::{AccessFormat, Conf, LogFormat, Provider, ProxyMode, Role, load, parse};
+use sluice::conf::{AccessFormat, Conf, EtcdConf, LogFormat, Provider, ProxyMode, Role, load, parse};
 
 const SEED_KEY: &str = "edd1c9f034335f136f87ad84b625c8f1";
 
@@ -264,7 +264,7 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         ("gateway: {proxy_protocol: {trusted: [10.0.0.1]}}", "gateway.proxy_protocol.trusted: "),
         ("gateway: {data_encryption: {keyring: [qeddd145sfvddff3]}}", "gateway.data_encryption.keyring: "),
         ("gateway: {dns_resolver: [127.0.0.1:1053]}", "gateway.dns_resolver: "),
-        ("deployment: {etcd: {host: [\"http://127.0.0.1:2379\"], password: x}}", "deployment.etcd: "),
+        ("deployment: {etcd: {host: [\"http://127.0.0.1:2379\"], password: x}}", "deployment.etcd: not used by config_provider embedded"),
         ("deployment: {file: {path: resources.yaml}}", "deployment.file: "),
         ("deployment: {admin: {admin_key_required: false}}", "deployment.admin.admin_key_required is false: "),
         ("telemetry: {control_listen: \"0.0.0.0:9092\"}", "telemetry.control_listen: "),
@@ -275,10 +275,84 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
     for quiet in ["gateway: {ssl: {enable: false}, proxy_protocol: {enable_tcp_pp: false}}", "deployment: {etcd: {prefix: /a/b-c}}"] {
         assert!(read(quiet).unwrap().notices.is_empty(), "{quiet}");
     }
-    for provider in ["etcd", "file"] {
-        let error = read(&format!("deployment:\n  config_provider: {provider}\n")).unwrap_err();
-        let says = format!("conf/config.yaml:2: this build does not serve config_provider {provider} yet\n");
-        assert!(error.starts_with(&says), "{error}");
+    let error = read("deployment:\n  config_provider: file\n").unwrap_err();
+    assert!(error.starts_with("conf/config.yaml:2: this build does not serve config_provider file yet\n"), "{error}");
+}
+
+/// `text` under `deployment.etcd`, with the provider etcd.
+fn etcd(text: &str) -> Result<Conf, String> {
+    read(&format!("deployment:\n  config_provider: etcd\n  etcd:\n{text}"))
+}
+
+fn etcd_conf(conf: &Conf) -> &EtcdConf {
+    match &conf.provider {
+        Provider::Etcd(etcd) => etcd,
+        other @ Provider::Embedded { .. } => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn etcd_needs_no_more_than_its_name() {
+    let conf = read("deployment: {config_provider: etcd}").unwrap();
+    let expected = EtcdConf { hosts: vec!["http://127.0.0.1:2379".into()], timeout: Duration::from_secs(5), user: None, tls: None };
+    assert_eq!((etcd_conf(&conf), conf.prefix.as_str(), conf.notices.len()), (&expected, "/sluice", 0));
+}
+
+#[test]
+fn every_key_of_etcd_is_read() {
+    let conf = etcd(
+        "    host:
+      - https://etcd-0:2379
+      - https://[::1]:2379/
+    prefix: /gateways/blue
+    timeout: 1500ms
+    user: sluice
+    password: 0012
+    tls: {cert: c.pem, key: k.pem, ca: ca.pem, verify: true, sni: etcd.internal}
+",
+    )
+    .unwrap();
+    let etcd = etcd_conf(&conf);
+    assert_eq!(etcd.hosts, ["https://etcd-0:2379", "https://[::1]:2379"]);
+    assert_eq!((conf.prefix.as_str(), etcd.timeout), ("/gateways/blue", Duration::from_millis(1500)));
+    let (user, password) = etcd.user.clone().unwrap();
+    assert_eq!((user.as_str(), password.reveal().as_str()), ("sluice", "0012"));
+    let tls = etcd.tls.clone().unwrap();
+    assert_eq!(tls.identity, Some(("c.pem".into(), "k.pem".into())));
+    assert_eq!((tls.ca, tls.sni.as_deref()), (Some("ca.pem".into()), Some("etcd.internal")));
+    assert!(conf.notices.is_empty(), "{:?}", conf.notices);
+    assert!(!format!("{:?}", conf.provider).contains("0012"));
+    let env = [("SLUICE_DEPLOYMENT__ETCD__HOST", "[http://a:1, http://b:2]"), ("SLUICE_DEPLOYMENT__CONFIG_PROVIDER", "etcd")];
+    assert_eq!(etcd_conf(&with("", &env).unwrap()).hosts, ["http://a:1", "http://b:2"]);
+}
+
+#[test]
+fn what_etcd_cannot_be_is_told_with_its_line() {
+    for (text, says) in [
+        ("    host: []\n", "4: `deployment.etcd.host`: expected at least one"),
+        ("    host:\n      - 127.0.0.1:2379\n", "5: `deployment.etcd.host`: expected http://host:port or https://host:port"),
+        ("    host:\n      - http://a:1\n      - https://b:1\n", "6: `deployment.etcd.host`: all hosts are http or all are https"),
+        ("    host:\n      - http://a:1\n      - http://a:1/\n", "6: `deployment.etcd.host`: it stands here for the second time"),
+        ("    host: http://a:1\n", "4: `deployment.etcd.host`: expected a list, found text"),
+        ("    timeout: 1ms\n", "4: `deployment.etcd.timeout`: expected at least 100ms"),
+        ("    user: a\n", "4: `deployment.etcd.user`: there is no `password` beside it"),
+        ("    password: hunter2\n", "4: `deployment.etcd.password`: there is no `user` beside it"),
+        ("    tls: {ca: ca.pem}\n", "4: `deployment.etcd.tls`: the hosts are http: write https"),
+        ("    host: [https://a:1]\n    tls:\n      verify: false\n", "6: `deployment.etcd.tls.verify`: the servers are always verified"),
+        ("    host: [https://a:1]\n    tls: {cert: c.pem}\n", "5: `deployment.etcd.tls`: a `cert` needs its `key`"),
+        ("    host: [https://a:1]\n    tls: {key: k.pem}\n", "5: `deployment.etcd.tls`: a `key` needs its `cert`"),
+        ("    hosts: [https://a:1]\n", "4: unknown key `hosts` in `deployment.etcd` (did you mean `host`?)"),
+    ] {
+        let error = etcd(text).unwrap_err();
+        assert!(error.starts_with(&format!("conf/config.yaml:{says}")), "{text}{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    for (text, begins) in [
+        ("    user: a\n    password: b\n", "deployment.etcd.password: it crosses the network in clear"),
+        ("    prefix: /a\n  embedded: {path: a.redb}\n", "deployment.embedded: not used by config_provider etcd"),
+    ] {
+        let notices = etcd(text).unwrap().notices;
+        assert!(matches!(notices.as_slice(), [one] if one.starts_with(begins)), "{text}{notices:?}");
     }
 }
 

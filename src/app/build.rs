@@ -26,7 +26,7 @@ use crate::net::limits;
 use crate::schema::Schemas;
 use crate::snapshot::cell::Cell;
 use crate::snapshot::{Registries, Snapshot};
-use crate::store::{Embedded, Store};
+use crate::store::{Embedded, Etcd, EtcdOptions, EtcdTls, Store};
 use crate::telemetry::{AccessConf, AccessFormat, AccessLog, LogFormat, LogLevel, Metrics, log};
 use crate::upstream;
 
@@ -72,8 +72,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let (applied_writer, applied) = applied();
 
     // store
-    let Provider::Embedded { path } = &conf.provider;
-    let store: Arc<dyn Store> = Arc::new(Embedded::open(path, metrics.clone()).await?);
+    let store = open_store(&conf.provider, metrics.clone()).await?;
 
     // workshops
     let (upstreams, resolver) = upstream::Registry::new();
@@ -147,7 +146,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let admin_key = faces.open(&conf).await?;
     let banner = Banner {
         instance,
-        store: path.clone(),
+        store: conf.provider.clone(),
         revision: 0,
         workers,
         ports: Vec::new(),
@@ -193,6 +192,17 @@ impl Gateway {
         }
         tracing::info!(sessions = self.sessions.count(), "ended");
         Ok(())
+    }
+}
+
+async fn open_store(provider: &Provider, metrics: Metrics) -> anyhow::Result<Arc<dyn Store>> {
+    match provider {
+        Provider::Embedded { path } => Ok(Arc::new(Embedded::open(path, metrics).await?)),
+        Provider::Etcd(conf) => {
+            let tls = conf.tls.clone().map(|conf::EtcdTlsConf { identity, ca, sni }| EtcdTls { identity, ca, sni });
+            let options = EtcdOptions { hosts: conf.hosts.clone(), timeout: conf.timeout, user: conf.user.clone(), tls };
+            Ok(Arc::new(Etcd::new(&options, metrics).await?))
+        }
     }
 }
 

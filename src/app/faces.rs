@@ -11,7 +11,7 @@ use super::admin_key;
 use crate::admin::{self, AdminParts, ControlParts, MetricsParts};
 use crate::base::drain::Watch;
 use crate::base::task;
-use crate::conf::{self, Conf, Provider};
+use crate::conf::{self, Conf};
 use crate::control::ingest::Ingest;
 use crate::control::status::StatusHandle;
 use crate::live::applied::Applied;
@@ -64,8 +64,7 @@ impl Faces {
             task::spawn(admin::serve_control(listener, Arc::new(parts), self.watch.clone()));
         }
         let Some(admin) = &conf.admin else { return Ok(None) };
-        let Provider::Embedded { path } = &conf.provider;
-        let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| admin_key::path(path));
+        let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| admin_key::path(&conf.provider));
         let parts = AdminParts {
             store: self.store,
             prefix: conf.prefix.clone(),

@@ -194,12 +194,24 @@ pub(super) struct Deployment {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Etcd {
-    pub(super) host: Option<Given>,
+    pub(super) host: Option<At<Vec<At<String>>>>,
     pub(super) prefix: Option<At<String>>,
-    pub(super) timeout: Option<Given>,
-    pub(super) user: Option<Given>,
-    pub(super) password: Option<Given>,
-    pub(super) tls: Option<Given>,
+    #[serde(deserialize_with = "placed_duration")]
+    pub(super) timeout: Option<At<Duration>>,
+    pub(super) user: Option<At<String>>,
+    #[serde(deserialize_with = "placed_secret")]
+    pub(super) password: Option<At<Secret<String>>>,
+    pub(super) tls: Option<At<EtcdTls>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EtcdTls {
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) verify: Option<At<bool>>,
+    pub(super) sni: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -309,6 +321,16 @@ fn secret<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Secret<String>>, D::
 
 fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
     Ok(Option::<Parsed<Time>>::deserialize(d)?.map(|p| p.0.0))
+}
+
+fn placed_duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<At<Duration>>, D::Error> {
+    let given = Option::<At<Parsed<Time>>>::deserialize(d)?;
+    Ok(given.map(|At { place, value }| At { place, value: value.0.0 }))
+}
+
+fn placed_secret<'de, D: Deserializer<'de>>(d: D) -> Result<Option<At<Secret<String>>>, D::Error> {
+    let given = Option::<At<String>>::deserialize(d)?;
+    Ok(given.map(|At { place, value }| At { place, value: Secret::new(value) }))
 }
 
 struct Time(Duration);

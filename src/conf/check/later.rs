@@ -1,6 +1,6 @@
 //! Keys that are read but that this build does not serve yet: each gives one notice, so that none is lost silently.
 
-use crate::conf::file::{File, Given};
+use crate::conf::file::{File, Given, ProviderName};
 
 /// One notice per such key that the file has.
 pub(super) fn notices(file: &File) -> Vec<String> {
@@ -8,7 +8,10 @@ pub(super) fn notices(file: &File) -> Vec<String> {
     let pp = &gateway.proxy_protocol;
     let etcd = &deployment.etcd;
     let given = |value: &Option<Given>| value.is_some();
-    let unused_etcd = [&etcd.host, &etcd.timeout, &etcd.user, &etcd.password, &etcd.tls].into_iter().any(given);
+    let provider = deployment.config_provider.as_ref().map_or(ProviderName::Embedded, |name| name.value);
+    let for_etcd = [etcd.host.is_some(), etcd.timeout.is_some(), etcd.user.is_some(), etcd.password.is_some(), etcd.tls.is_some()];
+    let unused_etcd = provider != ProviderName::Etcd && for_etcd.contains(&true);
+    let unused_embedded = provider == ProviderName::Etcd && deployment.embedded.path.is_some();
     [
         (given(&gateway.node_listen), "gateway.node_listen: this build does not serve HTTP listeners yet"),
         (gateway.ssl.enable == Some(true), "gateway.ssl.enable: this build does not serve TLS yet"),
@@ -23,7 +26,8 @@ pub(super) fn notices(file: &File) -> Vec<String> {
         (given(&gateway.data_encryption.keyring), "gateway.data_encryption.keyring: this build does not encrypt fields yet"),
         (given(&gateway.dns_resolver), "gateway.dns_resolver: this build asks the system's resolver only"),
         (unused_etcd, "deployment.etcd: not used by config_provider embedded, except prefix"),
-        (deployment.file.path.is_some(), "deployment.file: not used by config_provider embedded"),
+        (unused_embedded, "deployment.embedded: not used by config_provider etcd"),
+        (deployment.file.path.is_some(), "deployment.file: not used by this config_provider"),
     ]
     .into_iter()
     .filter(|(applies, _)| *applies)

@@ -1,0 +1,119 @@
+//! What `deployment.etcd` means: where the cluster is, who we are there, which files TLS needs. Reads none of them.
+
+use std::time::Duration;
+
+use crate::conf::error::{Fault, Place};
+use crate::conf::file::{Etcd, EtcdTls};
+use crate::conf::typed::At;
+use crate::conf::{EtcdConf, EtcdTlsConf};
+
+const HOST: &str = "http://127.0.0.1:2379";
+const TIMEOUT: Duration = Duration::from_secs(5);
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
+
+pub(super) fn meaning(etcd: Etcd, notices: &mut Vec<String>) -> Result<EtcdConf, Fault> {
+    let (hosts, secure) = hosts(etcd.host)?;
+    let timeout = match etcd.timeout {
+        Some(At { place, value }) if value < SHORTEST_TIMEOUT => return Err(fault(place, "timeout", "expected at least 100ms")),
+        Some(At { value, .. }) => value,
+        None => TIMEOUT,
+    };
+    let user = match (etcd.user, etcd.password) {
+        (Some(user), Some(password)) => Some((user.value, password.value)),
+        (Some(user), None) => return Err(fault(user.place, "user", "there is no `password` beside it")),
+        (None, Some(password)) => return Err(fault(password.place, "password", "there is no `user` beside it")),
+        (None, None) => None,
+    };
+    if user.is_some() && !secure {
+        notices.push("deployment.etcd.password: it crosses the network in clear, since the hosts are http".to_owned());
+    }
+    let tls = etcd.tls.map(|given| tls(given, secure)).transpose()?;
+    Ok(EtcdConf { hosts, timeout, user, tls })
+}
+
+/// The hosts, and whether they are spoken to through TLS.
+fn hosts(given: Option<At<Vec<At<String>>>>) -> Result<(Vec<String>, bool), Fault> {
+    let Some(At { place, value: list }) = given else { return Ok((vec![HOST.to_owned()], false)) };
+    let mut secure = None;
+    let mut hosts: Vec<String> = Vec::new();
+    for At { place, value } in list {
+        let is_https = scheme(&value).ok_or_else(|| fault(place.clone(), "host", "expected http://host:port or https://host:port"))?;
+        if *secure.get_or_insert(is_https) != is_https {
+            return Err(fault(place, "host", "all hosts are http or all are https"));
+        }
+        let host = value.trim_end_matches('/').to_owned();
+        if hosts.contains(&host) {
+            return Err(fault(place, "host", "it stands here for the second time"));
+        }
+        hosts.push(host);
+    }
+    match secure {
+        Some(secure) => Ok((hosts, secure)),
+        None => Err(fault(place, "host", "expected at least one")),
+    }
+}
+
+/// Whether it is https; `None`: it is no address of a host.
+fn scheme(url: &str) -> Option<bool> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = authority.rsplit_once(':')?;
+    let is_host = match host.strip_prefix('[') {
+        Some(v6) => v6.strip_suffix(']').is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+    };
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    match (scheme, is_host && is_port) {
+        ("http", true) => Some(false),
+        ("https", true) => Some(true),
+        _ => None,
+    }
+}
+
+fn tls(At { place, value: given }: At<EtcdTls>, secure: bool) -> Result<EtcdTlsConf, Fault> {
+    if !secure {
+        return Err(fault(place, "tls", "the hosts are http: write https"));
+    }
+    if let Some(At { place, value: false }) = given.verify {
+        let text = "the servers are always verified: give their authority as `ca` and, if their name is another one, `sni`";
+        return Err(fault(place, "tls.verify", text));
+    }
+    let identity = match (given.cert, given.key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        (Some(_), None) => return Err(fault(place, "tls", "a `cert` needs its `key`")),
+        (None, Some(_)) => return Err(fault(place, "tls", "a `key` needs its `cert`")),
+    };
+    Ok(EtcdTlsConf { identity, ca: given.ca, sni: given.sni })
+}
+
+fn fault(place: Place, key: &str, text: &str) -> Fault {
+    Fault::new(place, format!("`deployment.etcd.{key}`: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_a_scheme_a_name_and_a_port() {
+        for (url, secure) in [("http://127.0.0.1:2379", false), ("https://etcd-0.x:2379/", true), ("https://[::1]:2379", true)] {
+            assert_eq!(scheme(url), Some(secure), "{url}");
+        }
+        for url in [
+            "127.0.0.1:2379",
+            "etcd",
+            "ftp://a:1",
+            "http://a",
+            "http://:1",
+            "http://a:0",
+            "http://a:70000",
+            "http://a:1/x",
+            "http://u:p@a:1",
+            "http://[::g]:1",
+            "",
+        ] {
+            assert_eq!(scheme(url), None, "{url}");
+        }
+    }
+}
