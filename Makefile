@@ -4,13 +4,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run build test lint fmt bench doc faults clean setup-build setup-lint setup-test setup-bench
+.PHONY: run up down build test lint fmt bench doc faults schemathesis clean setup-build setup-lint setup-test setup-bench setup-schemathesis
 
 CARGO ?= cargo
 CONFIG ?= conf/config.yaml
 DENY_VERSION := 0.20.2
 # more rounds of the fault tests than `make test` runs
 FAULT_ROUNDS ?= 50
+SCHEMATHESIS_VERSION := 4.32.5
+# how many requests schemathesis makes up for each operation, beside its fixed ones
+EXAMPLES ?= 50
 
 # $(call need,<command> <package> ...): installs the packages whose command is absent, in one go
 define need
@@ -26,6 +29,21 @@ endef
 run: setup-build
 	$(CARGO) build --release --locked
 	exec target/release/sluice run --config $(CONFIG)
+
+# a fleet in containers: needs Docker with its compose plugin
+up: .env
+	docker compose up --detach --build --wait
+	docker compose run --rm demo-objects
+	@echo "try: curl http://127.0.0.1:9100; Grafana is at http://127.0.0.1:3000, the keys are in .env"
+
+# ends it; `docker compose down --volumes` also forgets what it stored
+down: .env
+	docker compose down
+
+# keys of this machine's fleet, made once
+.env:
+	@umask 077; key() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }; \
+	admin=$$(key); grafana=$$(key); printf 'ADMIN_KEY=%s\nGRAFANA_PASSWORD=%s\n' "$$admin" "$$grafana" > $@
 
 build: setup-build
 	$(CARGO) build --release --locked
@@ -53,6 +71,11 @@ bench: setup-build setup-bench
 faults: setup-build setup-test
 	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t durability -- --nocapture
 
+# asks a running gateway whatever its own description of the Admin API allows, and what it does not
+schemathesis: setup-build setup-schemathesis
+	$(CARGO) build --locked
+	t/schemathesis.sh target/debug/sluice target/schemathesis/bin $(EXAMPLES)
+
 clean:
 	$(CARGO) clean
 	rm -rf bench/target bench/results
@@ -68,10 +91,16 @@ setup-lint:
 # the real servers and clients of the end-to-end tests; none of them is started by the system
 setup-test:
 	$(call need,mariadbd mariadb-server mariadb mariadb-client redis-server redis-server redis-cli redis-tools curl curl \
-	  ip iproute2 unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace \
+	  ip iproute2 python3 python3 prometheus prometheus unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace \
 	  etcd etcd-server etcdctl etcd-client)
 
 setup-bench:
-	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 unshare util-linux)
+	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 sysctl procps unshare util-linux)
 	@[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || \
 	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libnginx-mod-stream >/dev/null; }
+
+setup-schemathesis:
+	$(call need,python3 python3 curl curl ip iproute2 unshare util-linux)
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; }
+	@[ -x target/schemathesis/bin/schemathesis ] || python3 -m venv target/schemathesis
+	@target/schemathesis/bin/pip install --quiet --disable-pip-version-check schemathesis==$(SCHEMATHESIS_VERSION)

@@ -1,16 +1,13 @@
 //! Bad input harms nobody: whatever is wrong with one object, the others serve on, an outside client sees no difference, and the reason is
 //! where operators look: the answer, the control API, the metrics, the log.
 
-use std::path::Path;
 use std::process::Command;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
-use sluice::store::{Embedded, Op, Store, Txn};
-use sluice::telemetry::Metrics;
 
 use crate::support::gateway::{Gateway, upstream};
 use crate::support::poll::{SOON, until};
+use crate::support::store::put_raw;
 use crate::support::upstream::{self as servers, Server};
 use crate::support::{Conf, client, namespace, ports, soon};
 
@@ -87,7 +84,7 @@ fn bad_values() -> Vec<Bad> {
 /// A gateway that serves `hello` on one port through an upstream, a route and a listener of the store.
 struct Served {
     gateway: Gateway,
-    _hello: Server,
+    hello: Server,
     addr: std::net::SocketAddr,
 }
 
@@ -95,7 +92,7 @@ impl Served {
     fn start() -> Self {
         let (gateway, hello) = (Gateway::start(Conf::new()), servers::hello());
         let addr = ports::free_addr();
-        let served = Self { gateway, _hello: hello, addr };
+        let served = Self { gateway, hello, addr };
         for kind in ["upstreams", "stream_routes", "listeners"] {
             served.gateway.admin().must_put(kind, "good", &served.good(kind));
         }
@@ -105,7 +102,7 @@ impl Served {
 
     fn good(&self, kind: &str) -> Value {
         match kind {
-            "upstreams" => upstream(&[&self._hello.node()]),
+            "upstreams" => upstream(&[&self.hello.node()]),
             "stream_routes" => json!({"upstream_id": "good"}),
             _ => json!({"protocol": "tcp", "addr": self.addr.to_string()}),
         }
@@ -140,18 +137,6 @@ fn what_the_admin_api_refuses_changes_nothing_and_is_explained_in_the_answer() {
     let answer = admin.try_call("PUT", "/upstreams/good", too_large.as_bytes()).expect("an answer");
     assert!(answer.status == 400 || answer.status == 413, "two megabytes: {}", answer.status);
     served.serves_on("two megabytes");
-}
-
-/// Writes raw bytes into the store of a gateway that does not run.
-fn put_raw(store: &Path, entries: &[(String, Vec<u8>)]) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let store = Embedded::open(store, Metrics::new().unwrap()).await.unwrap();
-        let put = |(key, value): &(String, Vec<u8>)| Op::Put { key: key.clone(), value: Bytes::from(value.clone()), ttl: None };
-        let txn = Txn { guards: Vec::new(), ops: entries.iter().map(put).collect() };
-        store.commit(txn).await.unwrap();
-        store.close().await;
-    });
 }
 
 #[test]
@@ -267,6 +252,7 @@ fn a_port_in_use_fails_visibly_and_is_taken_once_it_is_free() {
     // somebody whose socket allows sharing has the port all the same
     let shared = ports::free_addr();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket.bind(&shared.into()).unwrap();
     socket.listen(16).unwrap();
@@ -292,7 +278,7 @@ fn a_port_that_needs_a_capability_fails_with_that_reason() {
         let gateway =
             Gateway::start_under(&["setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service", "--"], Conf::new());
         let (hello, addr) = (servers::hello(), ports::free_addr());
-        let served = Served { gateway, _hello: hello, addr };
+        let served = Served { gateway, hello, addr };
         for kind in ["upstreams", "stream_routes", "listeners"] {
             served.gateway.admin().must_put(kind, "good", &served.good(kind));
         }

@@ -144,3 +144,24 @@ fn the_schema_tells_the_times() {
         assert_eq!(schema.pointer(&format!("/properties/{field}/type")), Some(&json!("integer")), "K31: {field}: {schema}");
     }
 }
+
+#[test]
+fn a_stream_route_is_patched() {
+    let gateway = Gateway::start(Conf::new());
+    let admin = gateway.admin();
+    admin.must_put("stream_routes", "1", &simple());
+    let merged = admin.call("PATCH", "/stream_routes/1", br#"{"server_port": 9100, "remote_addr": null}"#);
+    assert_eq!(merged.status, 200, "K27, ours: {}", merged.text());
+    let mut expected = simple();
+    expected.as_object_mut().unwrap().remove("remote_addr");
+    expected["server_port"] = json!(9100);
+    assert_eq!(stable(merged.json()["value"].clone()), expected, "K27, ours");
+    assert_eq!(admin.call("PATCH", "/stream_routes/1/upstream/nodes/127.0.0.1:8080", b"3").status, 200, "K27, ours");
+    expected["upstream"]["nodes"]["127.0.0.1:8080"] = json!(3);
+    assert_eq!(stable(admin.get("/stream_routes/1").json()["value"].clone()), expected, "K27, ours");
+    let dangling = admin.call("PATCH", "/stream_routes/1", br#"{"upstream_id": "9"}"#);
+    assert_eq!(
+        (dangling.status, dangling.error_msg().as_str()),
+        (400, "failed to fetch upstream info by upstream id [9], response code: 404")
+    );
+}

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::support::gateway::Admin;
+use crate::support::http::call;
 use crate::support::{Conf, Gateway};
 
 fn simple() -> Value {
@@ -170,4 +172,107 @@ fn validation_alone_stores_nothing() {
     assert!(!bad.error_msg().is_empty(), "L61");
     assert_eq!(admin.call("POST", "/schema/validate/upstreamz", b"{}").status, 404, "c.8");
     assert_eq!(admin.get("/upstreams").json()["total"], 0, "L61");
+}
+
+/// A patch that must succeed; the value in its answer, which is what is stored.
+fn patched(admin: &Admin, path: &str, body: &Value) -> Value {
+    let answer = admin.call("PATCH", path, body.to_string().as_bytes());
+    assert_eq!(answer.status, 200, "PATCH {path} {body}: {}", answer.text());
+    let value = answer.json()["value"].clone();
+    let stored = admin.get("/upstreams/1");
+    assert_eq!(stored.json()["value"], value, "PATCH {path} {body}");
+    assert_eq!(stored.header("etag"), answer.header("etag"), "PATCH {path} {body}");
+    value
+}
+
+#[test]
+fn an_upstream_is_patched_as_a_whole() {
+    let gateway = Gateway::start(Conf::new());
+    let admin = gateway.admin();
+    let first = admin.must_put("upstreams", "1", &simple()).json()["value"].clone();
+    let old = json!({"create_time": 1_600_000_000, "update_time": 1_600_000_001});
+    patched(&admin, "/upstreams/1", &old);
+
+    let whole = patched(&admin, "/upstreams/1", &with("desc", json!("new upstream")));
+    assert_eq!(whole["create_time"], 1_600_000_000, "L27");
+    assert!(whole["update_time"].as_u64() >= first["update_time"].as_u64(), "L27: {whole}");
+    assert_eq!((&whole["desc"], &whole["nodes"]), (&json!("new upstream"), &first["nodes"]), "L27");
+
+    let more = patched(&admin, "/upstreams/1", &json!({"nodes": {"127.0.0.1:8081": 3, "127.0.0.1:8082": 4}}));
+    assert_eq!(more["nodes"], json!({"127.0.0.1:8080": 1, "127.0.0.1:8081": 3, "127.0.0.1:8082": 4}), "L29");
+    let slash = patched(&admin, "/upstreams/1/", &with("desc", json!("slash")));
+    assert_eq!((&slash["desc"], slash["nodes"].as_object().unwrap().len()), (&json!("slash"), 3), "L31");
+    let gone = patched(&admin, "/upstreams/1", &json!({"nodes": {"127.0.0.1:8080": null}}));
+    assert_eq!(gone["nodes"], json!({"127.0.0.1:8081": 3, "127.0.0.1:8082": 4}), "T09");
+
+    patched(&admin, "/upstreams/1", &json!({"labels": {"build": "16", "env": "production", "version": "v2"}}));
+    let labels = patched(&admin, "/upstreams/1", &json!({"labels": {"build": "17"}}));
+    assert_eq!(labels["labels"], json!({"build": "17", "env": "production", "version": "v2"}), "L43");
+    let time = patched(&admin, "/upstreams/1", &json!({"create_time": 1_705_252_779}));
+    assert_eq!(time["create_time"], 1_705_252_779, "L45");
+}
+
+#[test]
+fn one_place_of_an_upstream_is_replaced() {
+    let gateway = Gateway::start(Conf::new());
+    let admin = gateway.admin();
+    admin.must_put("upstreams", "1", &simple());
+    let nodes = json!({"127.0.0.2:8081": 3, "127.0.0.3:8082": 0});
+    assert_eq!(patched(&admin, "/upstreams/1/nodes", &nodes)["nodes"], nodes, "L33");
+    let list = json!([{"host": "127.0.0.1", "port": 80, "weight": 0}]);
+    assert_eq!(patched(&admin, "/upstreams/1/nodes", &list)["nodes"], list, "L33");
+    assert_eq!(patched(&admin, "/upstreams/1/retries", &json!(2))["retries"], 2, "c.6");
+    assert_eq!(patched(&admin, "/upstreams/1/labels/env", &json!("x"))["labels"], json!({"env": "x"}), "c.6");
+}
+
+#[test]
+fn every_wrong_patch_says_why_and_changes_nothing() {
+    let gateway = Gateway::start(Conf::new());
+    let admin = gateway.admin();
+    admin.must_put("upstreams", "1", &simple());
+    let before = admin.get("/upstreams/1").json();
+    for (path, body, status, says) in [
+        ("/upstreams/1", "", 400, "missing new configuration"),
+        ("/upstreams/1", "[1]", 400, "invalid configuration"),
+        ("/upstreams", "{}", 400, "missing upstream id"),
+        ("/upstreams/1/retries", "null", 400, "wrong type"),
+        ("/upstreams/1/type/x", "1", 400, "invalid sub-path: /type"),
+        ("/upstreams/1", "{\"retries\":-1}", 400, "property \"retries\" validation failed: expected -1 to be at least 0"),
+        ("/upstreams/1", "{\"id\":\"2\"}", 400, "wrong upstream id"),
+        ("/upstreams/2", "{}", 404, ""),
+    ] {
+        let answer = admin.call("PATCH", path, body.as_bytes());
+        assert_eq!(answer.status, status, "c.6: {path} {body}: {}", answer.text());
+        assert!(answer.error_msg().contains(says), "c.6: {path} {body}: {}", answer.text());
+    }
+    assert_eq!(admin.get("/upstreams/1").json(), before);
+}
+
+#[test]
+fn a_thousand_pairs_of_writers_lose_no_update() {
+    const PAIRS: usize = 1000;
+    let gateway = Gateway::start(Conf::new());
+    let admin = gateway.admin();
+    admin.must_put("upstreams", "1", &with("labels", json!({"count": "0"})));
+    let both_read = std::sync::Barrier::new(2);
+    let writer = || -> Vec<u16> {
+        let one = || {
+            both_read.wait();
+            let now = admin.get("/upstreams/1");
+            let count: usize = now.json()["value"]["labels"]["count"].as_str().unwrap().parse().unwrap();
+            let body = json!({"labels": {"count": (count + 1).to_string()}}).to_string();
+            let headers = [("X-API-KEY", admin.key.as_str()), ("If-Match", now.header("etag").unwrap())];
+            both_read.wait();
+            call(admin.addr, "PATCH", "/apisix/admin/upstreams/1", &headers, body.as_bytes()).unwrap().status
+        };
+        (0..PAIRS).map(|_| one()).collect()
+    };
+    let (first, second) = std::thread::scope(|scope| {
+        let other = scope.spawn(writer);
+        (writer(), other.join().unwrap())
+    });
+    for (round, pair) in first.into_iter().zip(second).enumerate() {
+        assert!(matches!(pair, (200, 412) | (412, 200)), "{round}: {pair:?}");
+    }
+    assert_eq!(admin.get("/upstreams/1").json()["value"]["labels"]["count"], PAIRS.to_string());
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sluice::conf::{AccessFormat, Conf, EtcdConf, LogFormat, Provider, ProxyMode, Role, load, parse};
+use sluice::conf::{AccessFormat, Conf, EtcdConf, EtcdTlsConf, LogFormat, Provider, ProxyMode, Role, load, parse};
 
 const SEED_KEY: &str = "edd1c9f034335f136f87ad84b625c8f1";
 
@@ -322,8 +322,14 @@ fn every_key_of_etcd_is_read() {
     assert_eq!((tls.ca, tls.sni.as_deref()), (Some("ca.pem".into()), Some("etcd.internal")));
     assert!(conf.notices.is_empty(), "{:?}", conf.notices);
     assert!(!format!("{:?}", conf.provider).contains("0012"));
-    let env = [("SLUICE_DEPLOYMENT__ETCD__HOST", "[http://a:1, http://b:2]"), ("SLUICE_DEPLOYMENT__CONFIG_PROVIDER", "etcd")];
-    assert_eq!(etcd_conf(&with("", &env).unwrap()).hosts, ["http://a:1", "http://b:2"]);
+    let env = [
+        ("SLUICE_DEPLOYMENT__ETCD__HOST", "[https://a:1, https://b:2]"),
+        ("SLUICE_DEPLOYMENT__ETCD__TLS__CA", "x.pem"),
+        ("SLUICE_DEPLOYMENT__CONFIG_PROVIDER", "etcd"),
+    ];
+    let conf = with("", &env).unwrap();
+    assert_eq!(etcd_conf(&conf).hosts, ["https://a:1", "https://b:2"]);
+    assert_eq!(etcd_conf(&conf).tls, Some(EtcdTlsConf { identity: None, ca: Some("x.pem".into()), sni: None }));
 }
 
 #[test]
@@ -339,8 +345,8 @@ fn what_etcd_cannot_be_is_told_with_its_line() {
         ("    password: hunter2\n", "4: `deployment.etcd.password`: there is no `user` beside it"),
         ("    tls: {ca: ca.pem}\n", "4: `deployment.etcd.tls`: the hosts are http: write https"),
         ("    host: [https://a:1]\n    tls:\n      verify: false\n", "6: `deployment.etcd.tls.verify`: the servers are always verified"),
-        ("    host: [https://a:1]\n    tls: {cert: c.pem}\n", "5: `deployment.etcd.tls`: a `cert` needs its `key`"),
-        ("    host: [https://a:1]\n    tls: {key: k.pem}\n", "5: `deployment.etcd.tls`: a `key` needs its `cert`"),
+        ("    host: [https://a:1]\n    tls: {cert: c.pem}\n", "5: `deployment.etcd.tls.cert`: there is no `key` beside it"),
+        ("    host: [https://a:1]\n    tls: {key: k.pem}\n", "5: `deployment.etcd.tls.key`: there is no `cert` beside it"),
         ("    hosts: [https://a:1]\n", "4: unknown key `hosts` in `deployment.etcd` (did you mean `host`?)"),
     ] {
         let error = etcd(text).unwrap_err();

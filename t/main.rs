@@ -15,18 +15,26 @@
     reason = "a test says what it needs, and a panic is how it fails"
 )]
 
+mod apply;
 mod bad_input;
 mod cases_a;
 mod cases_k;
 mod cases_l;
+mod cases_o;
 mod cases_p;
 mod cases_q;
 mod cli;
+mod cluster;
+mod compose;
 mod conf;
+mod docs;
 mod durability;
 mod edits;
+mod instances;
 mod layers;
 mod lifecycle;
+mod observability;
+mod openapi;
 mod schema;
 mod seed_mysql;
 mod store_contract;

@@ -1,4 +1,4 @@
-//! The seed's own story, with its own words: its configuration snippet, its requests sent by `curl`, a real MariaDB server behind it.
+//! The seed's own story, with its own words: its configuration snippet, its requests sent by `curl`, a real database server behind it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use crate::support::{Conf, Gateway, client, namespace, poll};
 /// The key that the seed's requests carry.
 const SEED_KEY: &str = "edd1c9f034335f136f87ad84b625c8f1";
 
-/// The seed's request for MySQL, letter by letter.
+/// The seed's request for its database, letter by letter.
 const CURL_MYSQL: &str = r#"curl http://127.0.0.1:9180/apisix/admin/stream_routes/1 -H 'X-API-KEY: edd1c9f034335f136f87ad84b625c8f1' -X PUT -d '
 {
 "server_addr": "127.0.0.10",
@@ -52,7 +52,7 @@ const CURL_SECOND: &str = r#"curl http://127.0.0.1:9180/apisix/admin/stream_rout
 }'"#;
 
 /// A child process that ends with the test.
-struct Daemon(Child);
+pub struct Daemon(pub Child);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
@@ -70,7 +70,8 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn mariadb(dir: &Path) -> Daemon {
+/// A real server on 127.0.0.1:3306 whose root needs no password.
+pub fn mariadb(dir: &Path) -> Daemon {
     let data = dir.join("mysql");
     fs::create_dir(&data).unwrap();
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();

@@ -216,7 +216,7 @@ fn a_server_that_speaks_first_is_heard_by_a_silent_client() {
     let mut banner = [0; 11];
     stream.read_exact(&mut banner).unwrap();
     assert_eq!(&banner, b"220 ready\r\n");
-    assert_eq!(relay.bytes("out"), 11, "counted while the session is open");
+    soon("the bytes are counted while the session is open", || relay.bytes("out") == 11);
     assert_eq!(relay.gateway.count("sluice_connections_active", &[("route", "r")]), 1);
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_all(&mut stream).1, End::Fin);

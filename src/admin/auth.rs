@@ -1,6 +1,7 @@
 //! Who may ask the Admin API: addresses, keys, roles. Nothing here is told which object is asked for.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -50,16 +51,60 @@ pub(super) fn address(allow: &[Cidr], peer: IpAddr) -> Result<(), Answer> {
     Err(Answer::error(StatusCode::FORBIDDEN, "this address is not in allow_admin"))
 }
 
+/// Why a request may not do what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It has no key.
+    Missing,
+    /// Its key fits nobody.
+    Wrong,
+    /// Its key's role does not cover its method.
+    Role,
+    /// It came from a page of another site.
+    Origin,
+}
+
+impl Failure {
+    /// The word in the metric.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Role => "role",
+            Self::Origin => "origin",
+        }
+    }
+
+    /// What the client is told.
+    pub(super) fn answer(self) -> Answer {
+        let description = match self {
+            Self::Missing => "missing apikey",
+            Self::Wrong => "wrong apikey",
+            Self::Role => "invalid method for role viewer",
+            Self::Origin => return Answer::error(StatusCode::FORBIDDEN, "requests from other sites need a key"),
+        };
+        let body = json!({ "error_msg": "failed to check token", "description": description });
+        Answer::json(StatusCode::UNAUTHORIZED, &body)
+    }
+}
+
+/// `429` for a client that failed too often, for the rest of its window.
+pub(super) fn slow_down(rest: Duration) -> Answer {
+    let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
+    let message = format!("too many wrong keys from this address; try again in {seconds} s");
+    Answer::error(StatusCode::TOO_MANY_REQUESTS, message).with(header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
 impl Keys {
-    /// `401` unless the request carries a key whose role covers its method.
-    pub(super) fn check(&self, head: &Head) -> Result<(), Answer> {
+    /// Whether the request carries a key whose role covers its method.
+    pub(super) fn check(&self, head: &Head) -> Result<(), Failure> {
         if !self.required {
             return same_origin(&head.headers);
         }
-        let key = presented(&head.query, &head.headers).ok_or_else(|| refused("missing apikey"))?;
+        let key = presented(&head.query, &head.headers).ok_or(Failure::Missing)?;
         match self.role(key.as_bytes()) {
-            None => Err(refused("wrong apikey")),
-            Some(Role::Viewer) if head.method != Method::GET => Err(refused("invalid method for role viewer")),
+            None => Err(Failure::Wrong),
+            Some(Role::Viewer) if head.method != Method::GET => Err(Failure::Role),
             Some(_) => Ok(()),
         }
     }
@@ -89,20 +134,15 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('=')).find(|(n, _)| *n == name).map(|(_, value)| value)
 }
 
-fn refused(description: &str) -> Answer {
-    let body = json!({ "error_msg": "failed to check token", "description": description });
-    Answer::json(StatusCode::UNAUTHORIZED, &body)
-}
-
 /// Without keys a page from elsewhere could write through the browser of whoever looks at it: such requests say where they are from.
-fn same_origin(headers: &HeaderMap) -> Result<(), Answer> {
+fn same_origin(headers: &HeaderMap) -> Result<(), Failure> {
     let (Some(origin), host) = (headers.get(header::ORIGIN), headers.get(header::HOST)) else { return Ok(()) };
     let text = |value: &'_ HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
     let (origin, host) = (text(origin), host.map(text));
     if origin.split_once("://").map(|(_, rest)| rest) == host.as_deref() {
         return Ok(());
     }
-    Err(Answer::error(StatusCode::FORBIDDEN, "requests from other sites need a key"))
+    Err(Failure::Origin)
 }
 
 #[cfg(test)]
@@ -131,8 +171,8 @@ mod tests {
     fn told(head: &Head) -> String {
         match keys().check(head) {
             Ok(()) => "ok".into(),
-            Err(answer) => {
-                let (status, body) = answer.parts();
+            Err(failure) => {
+                let (status, body) = failure.answer().parts();
                 assert_eq!((status, &body["error_msg"]), (401, &"failed to check token".into()));
                 body["description"].as_str().unwrap().into()
             }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use super::envelope::Answer;
+use super::instances;
 use super::query::Query;
 use super::server::{self, Head, Site};
 use crate::base::addr::Port;
@@ -22,11 +23,13 @@ use crate::base::reason::Reason;
 use crate::base::violation::Stage;
 use crate::control::status::{ObjectStatus, StatusHandle};
 use crate::live::applied::Applied;
+use crate::live::fleet::Fleet;
 use crate::live::listeners::{PortState, PortStatus, Ports};
 use crate::live::nodes::{NodeStatus, Nodes};
 use crate::live::sessions::{Session, Sessions};
 use crate::model::Origin;
 use crate::schema::Schemas;
+use crate::store::Store;
 use crate::telemetry::LogLevel;
 use crate::telemetry::stamp::rfc3339;
 
@@ -46,10 +49,14 @@ pub struct ControlParts {
     pub nodes: Nodes,
     /// The applied revision.
     pub applied: Applied,
+    /// The gateways that share the store.
+    pub fleet: Fleet,
     /// The schemas.
     pub schemas: Arc<Schemas>,
     /// The log, to change its level.
     pub log: LogLevel,
+    /// The store, to let held deletes pass.
+    pub store: Arc<dyn Store>,
 }
 
 impl std::fmt::Debug for ControlParts {
@@ -81,9 +88,15 @@ impl Site for Control {
             (&Method::GET, ["upstreams"]) => Ok(upstreams(&parts.nodes.list())),
             (&Method::GET, ["sessions"]) => sessions(parts, &head.query),
             (&Method::DELETE, ["sessions", id]) => end(parts, id),
+            (&Method::GET, ["instances"]) => Ok(instances::list(&parts.fleet)),
             (&Method::GET, ["schema"]) => Ok(schema(parts)),
             (&Method::GET, ["log-level"]) => Ok(Answer::ok(&json!({ "level": parts.log.get() }))),
             (&Method::PUT, ["log-level"]) => log_level(&parts.log, &body),
+            (&Method::POST, ["accept"]) => {
+                parts.store.accept();
+                tracing::warn!("an operator lets the held deletes pass");
+                Ok(Answer::ok(&json!({ "accepted": true })))
+            }
             (method, asked) => Err(refused(method, asked)),
         };
         result.unwrap_or_else(|refusal| refusal)
@@ -93,9 +106,10 @@ impl Site for Control {
 /// 405 for a path that knows other verbs, 404 for one that is none.
 fn refused(method: &Method, asked: &[&str]) -> Answer {
     let allowed = match asked {
-        ["config" | "rejections" | "listeners" | "upstreams" | "sessions" | "schema"] | ["config", _, _] => "GET",
+        ["config" | "rejections" | "listeners" | "upstreams" | "sessions" | "instances" | "schema"] | ["config", _, _] => "GET",
         ["sessions", _] => "DELETE",
         ["log-level"] => "GET, PUT",
+        ["accept"] => "POST",
         _ => return Answer::not_found(),
     };
     Answer::not_allowed(format!("not supported `{method}` method, only {allowed}"), allowed)
@@ -278,8 +292,10 @@ mod tests {
             sessions: Sessions::default(),
             nodes: Nodes::default(),
             applied,
+            fleet: crate::live::fleet::fleet("a").1,
             schemas: Arc::new(Schemas::compile().unwrap()),
             log: level,
+            store: Arc::new(crate::store::Memory::new()),
         };
         World { parts, applied: writer, _log: Box::new(log) }
     }
@@ -445,8 +461,10 @@ mod tests {
             ("GET", "/v2/config", 404),
             ("GET", "/v1/config/upstreams", 404),
             ("POST", "/v1/config", 405),
+            ("POST", "/v1/instances", 405),
             ("GET", "/v1/sessions/1", 405),
             ("DELETE", "/v1/log-level", 405),
+            ("GET", "/v1/accept", 405),
         ] {
             let (told, body) = world.ask(method, uri, "").await;
             assert!(told == status && body["error_msg"].is_string(), "{method} {uri}: {told} {body}");

@@ -11,7 +11,8 @@ use crate::store::{Entry, StoreError};
 
 /// What the `Server` header says.
 const SERVER: HeaderValue = HeaderValue::from_static(concat!("Sluice/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The type of nearly every answer.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A whole answer.

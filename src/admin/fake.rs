@@ -19,6 +19,7 @@ use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::control::ingest::Ingest;
 use crate::live::applied::{Applied, AppliedWriter, applied};
+use crate::live::fleet::{Fleet, FleetWriter, fleet};
 use crate::schema::Schemas;
 use crate::store::{Entry, Guard, Listing, Op, Revision, Store, StoreError, Subscription, Txn};
 
@@ -30,7 +31,9 @@ pub(super) struct Fake {
     pub(super) store: Arc<Memory>,
     pub(super) parts: Parts,
     pub(super) applied: AppliedWriter,
+    pub(super) fleet: FleetWriter,
     reads: Applied,
+    others: Fleet,
 }
 
 /// What a test may change before it asks.
@@ -44,13 +47,20 @@ impl Fake {
     pub(super) fn new() -> Self {
         let schemas = Arc::new(Schemas::compile().unwrap());
         let (applied, reads) = applied();
-        Self { applied, reads, store: Arc::default(), parts: Parts { stream_enabled: true, allow: Vec::new(), schemas } }
+        let (fleet, others) = fleet("fake");
+        Self { applied, fleet, reads, others, store: Arc::default(), parts: Parts { stream_enabled: true, allow: Vec::new(), schemas } }
     }
 
-    fn admin(&self) -> Admin {
+    /// The API; what it remembers of its clients ends with it.
+    pub(super) fn admin(&self) -> Admin {
+        self.admin_on(self.store.clone())
+    }
+
+    /// One more Admin API, on a store that others may write to as well.
+    pub(super) fn admin_on(&self, store: Arc<dyn Store>) -> Admin {
         let key = |secret: &str, role| AdminKey { name: "k".into(), secret: Secret::new(secret.into()), role };
         Admin::new(Arc::new(AdminParts {
-            store: self.store.clone(),
+            store,
             prefix: "/sluice".into(),
             ingest: Arc::new(Ingest::new(self.parts.schemas.clone())),
             schemas: self.parts.schemas.clone(),
@@ -59,6 +69,8 @@ impl Fake {
             stream_enabled: self.parts.stream_enabled,
             reserved: BTreeSet::from([Id::parse("conf-tcp-0").unwrap()]),
             applied: self.reads.clone(),
+            metrics: crate::telemetry::Metrics::new().unwrap(),
+            fleet: self.others.clone(),
         }))
     }
 

@@ -13,16 +13,19 @@ use tokio::net::TcpListener;
 use tokio::sync::RwLock;
 
 use super::auth::{self, Keys};
-use super::envelope::Answer;
+use super::envelope::{self, Answer};
 use super::server::{self, Head, Site};
-use super::{resource, schemas, validate};
+use super::throttle::Throttle;
+use super::{openapi, resource, schemas, validate};
 use crate::base::cidr::Cidr;
 use crate::base::drain;
 use crate::base::id::{Id, Kind};
 use crate::control::ingest::Ingest;
 use crate::live::applied::Applied;
+use crate::live::fleet::Fleet;
 use crate::schema::Schemas;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 
 /// What the Admin API works with.
 pub struct AdminParts {
@@ -44,6 +47,10 @@ pub struct AdminParts {
     pub reserved: BTreeSet<Id>,
     /// The applied revision, for writes that wait until they are live.
     pub applied: Applied,
+    /// Where refusals are counted.
+    pub metrics: Metrics,
+    /// The other gateways on the store, for the same.
+    pub fleet: Fleet,
 }
 
 impl std::fmt::Debug for AdminParts {
@@ -62,8 +69,11 @@ pub(super) struct Admin {
     /// What it works with.
     pub(super) parts: Arc<AdminParts>,
     /// Held shared by writes that may refer to something, and alone by deletes that look for references: otherwise a reference
-    /// could be written between the look and the delete.
+    /// could be written between the look and the delete. Of another gateway's writes it knows nothing: a reference that slips
+    /// through there waits for its object, as any other that dangles.
     pub(super) references: RwLock<()>,
+    throttle: Throttle,
+    document: Bytes,
 }
 
 /// What a path means.
@@ -73,31 +83,38 @@ enum Place<'a> {
     Elsewhere,
     /// `/apisix/admin` itself.
     Root,
+    /// `/openapi.json`
+    Document,
     /// `schema/<singular>`
     Schema(&'a str),
     /// `schema/validate/<kind>`
     Validate(&'a str),
     /// `configs/validate`
     ValidateAll,
-    /// `<kind>[/<id>]`
-    Objects(Kind, Option<&'a str>),
+    /// `apply`
+    Apply,
+    /// `<kind>[/<id>[/<sub>/<path>]]`
+    Objects(Kind, Option<&'a str>, Vec<&'a str>),
     /// A kind that there is not.
     Unknown(&'a str),
 }
 
 fn place<'a>(segments: &[&'a str]) -> Place<'a> {
+    if segments == ["openapi.json"] {
+        return Place::Document;
+    }
     let (["apisix", "admin", inside @ ..] | ["admin", inside @ ..]) = segments else { return Place::Elsewhere };
     match inside {
         [] => Place::Root,
         ["schema", "validate", kind] => Place::Validate(kind),
         ["schema", name] => Place::Schema(name),
         ["configs", "validate"] => Place::ValidateAll,
-        ["schema" | "configs", ..] => Place::Elsewhere,
+        ["apply"] => Place::Apply,
+        ["schema" | "configs" | "apply", ..] => Place::Elsewhere,
         [dir, rest @ ..] => match (Kind::from_dir(dir), rest) {
             (None, _) => Place::Unknown(dir),
-            (Some(kind), []) => Place::Objects(kind, None),
-            (Some(kind), [id]) => Place::Objects(kind, Some(id)),
-            (Some(_), _) => Place::Elsewhere,
+            (Some(kind), []) => Place::Objects(kind, None, Vec::new()),
+            (Some(kind), [id, sub @ ..]) => Place::Objects(kind, Some(id), sub.to_vec()),
         },
     }
 }
@@ -105,7 +122,8 @@ fn place<'a>(segments: &[&'a str]) -> Place<'a> {
 impl Admin {
     /// Joins the parts.
     pub(super) fn new(parts: Arc<AdminParts>) -> Self {
-        Self { parts, references: RwLock::new(()) }
+        let document = openapi::text(&parts.schemas);
+        Self { parts, references: RwLock::new(()), throttle: Throttle::default(), document }
     }
 
     /// Why a request is not even read, in APISIX's order: address, key, stream mode, kind, verb.
@@ -116,20 +134,48 @@ impl Admin {
         match (&head.method, &place) {
             (&Method::OPTIONS, _) => return Err(Answer::text(StatusCode::OK, "")),
             (&Method::HEAD, Place::Root) => return Err(Answer::ok(&Value::Null)),
+            (&Method::GET, Place::Document) => return Err(Answer::raw(StatusCode::OK, envelope::JSON, self.document.clone())),
             _ => {}
         }
-        self.parts.keys.check(head)?;
+        self.authenticate(head)?;
         match place {
-            Place::Elsewhere | Place::Root => Err(Answer::not_found()),
+            Place::Elsewhere | Place::Root | Place::Document => Err(Answer::not_found()),
             Place::Unknown(dir) => Err(Answer::error(StatusCode::NOT_FOUND, format!("Unsupported resource type: {dir}"))),
-            Place::Objects(Kind::StreamRoute, _) if !self.parts.stream_enabled => {
+            Place::Objects(Kind::StreamRoute, ..) if !self.parts.stream_enabled => {
                 Err(Answer::bad("stream mode is disabled, can not add stream routes"))
             }
             Place::Objects(..) if !resource::is_verb(&head.method) => Err(Answer::not_found()),
+            Place::Objects(_, _, sub) if !sub.is_empty() && head.method != Method::PATCH => Err(Answer::not_found()),
             Place::Schema(_) if head.method != Method::GET => Err(Answer::not_found()),
-            Place::Validate(_) | Place::ValidateAll if head.method != Method::POST => Err(Answer::not_found()),
-            Place::Objects(..) | Place::Schema(_) | Place::Validate(_) | Place::ValidateAll => Ok(()),
+            Place::Validate(_) | Place::ValidateAll | Place::Apply if head.method != Method::POST => Err(Answer::not_found()),
+            Place::Objects(..) | Place::Schema(_) | Place::Validate(_) | Place::ValidateAll | Place::Apply => Ok(()),
         }
+    }
+}
+
+impl Admin {
+    /// `401` without a right key, and `429` after too many wrong ones, be the next one right or wrong: else it could be guessed on.
+    fn authenticate(&self, head: &Head) -> Result<(), Answer> {
+        let parts = &self.parts;
+        if parts.keys.required
+            && let Some(rest) = self.throttle.closed(head.peer)
+        {
+            parts.metrics.count_admin_auth_failure("throttled");
+            return Err(auth::slow_down(rest));
+        }
+        let failure = match parts.keys.check(head) {
+            Ok(()) => {
+                self.throttle.succeeded(head.peer);
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        parts.metrics.count_admin_auth_failure(failure.as_str());
+        // to have no key is no guess
+        if failure == auth::Failure::Wrong && self.throttle.failed(head.peer) {
+            tracing::warn!(peer = %head.peer, "too many wrong keys: its requests are refused for the rest of a minute");
+        }
+        Err(failure.answer())
     }
 }
 
@@ -148,14 +194,24 @@ impl Site for Admin {
         };
         let segments = head.segments();
         match place(&segments) {
-            Place::Objects(kind, id) => {
-                let ask = resource::Ask { admin: self, kind, id, query: &head.query, headers: &head.headers, raw: &body, body: parsed };
+            Place::Objects(kind, id, sub) => {
+                let ask = resource::Ask {
+                    admin: self,
+                    kind,
+                    id,
+                    sub: &sub,
+                    query: &head.query,
+                    headers: &head.headers,
+                    raw: &body,
+                    body: parsed,
+                };
                 resource::answer(&head.method, ask).await.unwrap_or_else(|refusal| refusal)
             }
             Place::Schema(name) => schemas::show(&self.parts.schemas, name),
             Place::Validate(dir) => schemas::validate(&self.parts.schemas, dir, parsed.as_ref()),
-            Place::ValidateAll => validate::answer(&self.parts, parsed.as_ref()),
-            Place::Elsewhere | Place::Root | Place::Unknown(_) => Answer::not_found(),
+            Place::ValidateAll => validate::answer(&self.parts, &body, parsed.as_ref()),
+            Place::Apply => resource::apply(self, head, &body, parsed).await.unwrap_or_else(|refusal| refusal),
+            Place::Elsewhere | Place::Root | Place::Document | Place::Unknown(_) => Answer::not_found(),
         }
     }
 
@@ -195,7 +251,7 @@ fn parse(body: &[u8]) -> Result<Option<Value>, Answer> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::{Fake, KEY};
+    use super::super::fake::{Fake, KEY, ask};
     use super::*;
 
     #[tokio::test]
@@ -249,6 +305,35 @@ mod tests {
         }
         let told = fake.ask_with("PUT", "/apisix/admin/upstreams/1?api_key=key-of-viewer", &[], "{}").await;
         assert_eq!((told.0, told.1["description"].as_str()), (401, Some("invalid method for role viewer")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_ten_wrong_keys_a_client_waits_for_the_rest_of_the_minute() {
+        let fake = Fake::new();
+        let admin = fake.admin();
+        let get = async |key: &str| ask(&admin, "GET", "/apisix/admin/upstreams", &[("x-api-key", key)], "").await.into_response();
+        let status = async |key: &str| get(key).await.status().as_u16();
+        for _ in 0..9 {
+            assert_eq!(status("wrong").await, 401);
+        }
+        assert_eq!((status(KEY).await, status("wrong").await), (200, 401), "a right key forgives");
+        for _ in 0..20 {
+            assert_eq!(ask(&admin, "GET", "/apisix/admin/upstreams", &[], "").await.parts().0, 401, "no key is no guess");
+        }
+        for _ in 0..9 {
+            assert_eq!(status("wrong").await, 401);
+        }
+        let refused = get(KEY).await;
+        assert_eq!(refused.status(), 429);
+        assert_eq!(refused.headers()["retry-after"], "60");
+        tokio::time::advance(std::time::Duration::from_millis(9_500)).await;
+        assert_eq!(get("wrong").await.headers()["retry-after"], "51");
+        tokio::time::advance(std::time::Duration::from_millis(50_500)).await;
+        assert_eq!(status(KEY).await, 200);
+        let text = String::from_utf8(admin.parts.metrics.encode().unwrap()).unwrap();
+        for line in [r#"{reason="wrong"} 19"#, r#"{reason="throttled"} 2"#, r#"{reason="missing"} 20"#] {
+            assert!(text.contains(&format!("sluice_admin_auth_failures_total{line}")), "{line}: {text}");
+        }
     }
 
     #[tokio::test]

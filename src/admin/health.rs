@@ -16,6 +16,11 @@ pub(super) fn ready(applied: Option<u64>, ports: &[PortStatus], phase: Phase) ->
     Answer::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false, "reasons": reasons }))
 }
 
+/// Whether there is no reason against it.
+pub(super) fn is_ready(applied: Option<u64>, ports: &[PortStatus], phase: Phase) -> bool {
+    reasons(applied, ports, phase).is_empty()
+}
+
 fn reasons(applied: Option<u64>, ports: &[PortStatus], phase: Phase) -> Vec<String> {
     let mut reasons = Vec::new();
     if phase >= Phase::Draining {

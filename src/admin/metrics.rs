@@ -71,6 +71,7 @@ fn scrape(parts: &MetricsParts) -> Answer {
     let ports = parts.ports.list();
     let in_state = |word: &str| ports.iter().filter(|port| port.state.as_str() == word).count();
     parts.metrics.set_listeners(PortState::WORDS.map(|word| (word, in_state(word))));
+    parts.metrics.set_ready(health::is_ready(parts.applied.revision(), &ports, parts.drain.phase()));
     let nodes = parts.nodes.list();
     let counts = by_state(&nodes);
     parts.metrics.set_upstream_nodes(
@@ -135,6 +136,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+        assert!(text.contains("\nsluice_ready 0\n"), "nothing is applied yet");
         parts.nodes.provide(Arc::new(Vec::new));
         let (_, text) = get(&parts, "GET", "/apisix/prometheus/metrics").await;
         assert!(!text.as_str().unwrap().contains("sluice_upstream_nodes{"));

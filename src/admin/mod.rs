@@ -8,13 +8,19 @@ mod envelope;
 mod fake;
 mod gate;
 mod health;
+mod instances;
 mod metrics;
+mod openapi;
 mod query;
+#[cfg(test)]
+mod races;
 mod refs;
 mod resource;
 mod schemas;
 mod server;
+mod throttle;
 mod validate;
+mod wait;
 
 pub use auth::{AdminKey, Keys, Role};
 pub use control::{ControlParts, serve_control};

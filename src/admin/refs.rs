@@ -1,6 +1,8 @@
 //! Which field of which kind names an object of which other kind, and what follows from it: what is named must exist when it is
 //! named, and what is named is not deleted.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::envelope::{Answer, value_of};
@@ -32,14 +34,28 @@ pub(super) fn text_of(id: &Value) -> Option<String> {
     id.as_str().map(str::to_owned).or_else(|| id.is_number().then(|| id.to_string()))
 }
 
-/// Guards that hold as long as everything that the value names is there as it is now; `400` if something is not.
-pub(super) async fn guards(parts: &AdminParts, kind: Kind, value: &Value) -> Result<Vec<Guard>, Answer> {
+/// What a set of writes that happen together says of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is written.
+    Put,
+    /// It is deleted.
+    Deleted,
+    /// It stays as it is.
+    Untouched,
+}
+
+/// Guards that hold as long as everything that the value names is there as it is now, or comes with the same writes; `400` if
+/// something is not.
+pub(super) async fn guards(parts: &AdminParts, kind: Kind, value: &Value, fate: impl Fn(&Key) -> Fate) -> Result<Vec<Guard>, Answer> {
     let mut guards = Vec::new();
     for reference in REFERENCES.iter().filter(|r| r.from == kind) {
         let Some(named) = value.get(reference.field).and_then(text_of) else { continue };
-        let found = match Id::parse(&named) {
-            Ok(id) => parts.store.get(&Key::new(reference.to, id).path(&parts.prefix)).await?,
-            Err(_) => None,
+        let key = Id::parse(&named).ok().map(|id| Key::new(reference.to, id));
+        let found = match key.as_ref().map(|key| (key, fate(key))) {
+            Some((_, Fate::Put)) => continue,
+            Some((key, Fate::Untouched)) => parts.store.get(&key.path(&parts.prefix)).await?,
+            Some((_, Fate::Deleted)) | None => None,
         };
         let Some(entry) = found else { return Err(missing(reference, &named)) };
         guards.push(Guard { key: entry.key.to_string(), modified: Some(entry.modified) });
@@ -54,17 +70,22 @@ fn missing(reference: &Reference, named: &str) -> Answer {
     Answer::invalid(message, &[violation])
 }
 
-/// `400` if a stored object names this one.
-pub(super) async fn unused(parts: &AdminParts, key: &Key) -> Result<(), Answer> {
-    for reference in REFERENCES.iter().filter(|r| r.to == key.kind) {
+/// For each of these keys that a stored object names, except one whose fate is decided as well, why it cannot be deleted.
+pub(super) async fn in_use(parts: &AdminParts, keys: &[Key], fate: impl Fn(&Key) -> Fate) -> Result<BTreeMap<Key, Answer>, Answer> {
+    let mut used = BTreeMap::new();
+    for reference in REFERENCES.iter().filter(|r| keys.iter().any(|key| key.kind == r.to)) {
         let under = format!("{}/{}/", parts.prefix, reference.from.dir());
-        let listing = parts.store.list(&under).await?;
-        let names = |value: Value| value.get(reference.field).and_then(text_of).is_some_and(|named| named == key.id.as_str());
-        if let Some(entry) = listing.entries.iter().find(|entry| names(value_of(entry))) {
+        for entry in parts.store.list(&under).await?.entries {
             let user = entry.key.strip_prefix(&under).unwrap_or(&entry.key);
-            let (label, from) = (key.kind.label(), reference.from.singular());
-            return Err(Answer::bad(format!("can not delete this {label}, {from} [{user}] is still using it now")));
+            let named = value_of(&entry).get(reference.field).and_then(text_of);
+            let Some(key) = keys.iter().find(|key| key.kind == reference.to && named.as_deref() == Some(key.id.as_str())) else { continue };
+            let goes = Id::parse(user).is_ok_and(|id| fate(&Key::new(reference.from, id)) != Fate::Untouched);
+            if !goes && !used.contains_key(key) {
+                let (label, from) = (key.kind.label(), reference.from.singular());
+                let message = format!("can not delete this {label}, {from} [{user}] is still using it now");
+                used.insert(key.clone(), Answer::bad(message));
+            }
         }
     }
-    Ok(())
+    Ok(used)
 }

@@ -12,14 +12,22 @@ use super::resource;
 use crate::base::id::Kind;
 
 /// 200 and nothing, or every wrong object by its kind and its place in the list.
-pub(super) fn answer(parts: &AdminParts, body: Option<&Value>) -> Answer {
+pub(super) fn answer(parts: &AdminParts, raw: &[u8], body: Option<&Value>) -> Answer {
     let Some(body) = body else { return Answer::bad("invalid request body: empty request body") };
+    if let Err(refusal) = resource::clear(raw) {
+        return refusal;
+    }
     let Some(kinds) = body.as_object() else { return Answer::bad("invalid request body: expected an object of lists") };
     let errors: Vec<Value> = kinds.iter().flat_map(|(dir, items)| list(parts, dir, items)).collect();
     if errors.is_empty() {
         return Answer::text(StatusCode::OK, "");
     }
-    Answer::json(StatusCode::BAD_REQUEST, &json!({ "error_msg": "Configuration validation failed", "errors": errors }))
+    failed(StatusCode::BAD_REQUEST, "Configuration validation failed", &errors)
+}
+
+/// What is wrong with a set, object by object.
+pub(super) fn failed(status: StatusCode, message: &str, errors: &[Value]) -> Answer {
+    Answer::json(status, &json!({ "error_msg": message, "errors": errors }))
 }
 
 fn list(parts: &AdminParts, dir: &str, items: &Value) -> Vec<Value> {
@@ -37,11 +45,13 @@ fn list(parts: &AdminParts, dir: &str, items: &Value) -> Vec<Value> {
     errors
 }
 
-fn twin(dir: &str, id: Option<&str>) -> Answer {
+/// The refusal of what is in a list twice.
+pub(super) fn twin(dir: &str, id: Option<&str>) -> Answer {
     Answer::bad(format!("found duplicate id {} in {dir}", id.unwrap_or_default()))
 }
 
-fn report(dir: &str, id: Option<&str>, index: usize, error: Answer) -> Value {
+/// One wrong object of a set.
+pub(super) fn report(dir: &str, id: Option<&str>, index: usize, error: Answer) -> Value {
     let told = error.into_json();
     let (text, violations) = (told.get("error_msg"), told.get("violations").cloned().unwrap_or_else(|| json!([])));
     json!({ "resource_type": dir, "resource_id": id, "index": index, "error": text, "violations": violations })
@@ -94,7 +104,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_set_of_lists_is_refused() {
         let fake = Fake::new();
-        for body in ["", "[]"] {
+        for body in ["", "[]", r#"{"upstreams":[],"upstreams":[]}"#] {
             assert_eq!(fake.ask("POST", "/apisix/admin/configs/validate", body).await.0, 400, "{body}");
         }
         assert_eq!(fake.ask("GET", "/apisix/admin/configs/validate", "").await.0, 404);

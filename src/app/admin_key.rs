@@ -7,25 +7,20 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::base::secret::Secret;
-use crate::conf::Provider;
 
 /// Characters of a generated key; 62⁄32 of them carry 190 bits.
 const LENGTH: usize = 32;
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Where the key lies: beside the store's file, if there is one.
-pub(super) fn path(provider: &Provider) -> PathBuf {
-    match provider {
-        Provider::Embedded { path } => path.with_file_name("admin.key"),
-        Provider::Etcd(_) => "data/admin.key".into(),
-    }
+/// Where the key lies: beside the store's file.
+pub(super) fn path(store: &Path) -> PathBuf {
+    store.with_file_name("admin.key")
 }
 
 /// Reads the key, or makes it.
 pub(super) fn load_or_create(path: &Path) -> anyhow::Result<Secret<String>> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    if let Some(dir) = dir {
-        std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     }
     let created = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match created {
@@ -71,7 +66,7 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_only_its_owner_reads_it() {
         let dir = tempfile::tempdir().unwrap();
-        let file = path(&Provider::Embedded { path: dir.path().join("made/sluice.redb") });
+        let file = path(&dir.path().join("sluice.redb"));
         let made = load_or_create(&file).unwrap();
         assert_eq!(made.reveal().len(), LENGTH);
         assert!(load_or_create(&file).unwrap() == made);

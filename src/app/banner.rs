@@ -4,14 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::conf::Provider;
 use crate::live::listeners::{PortState, PortStatus};
 
 /// The facts of a start.
 #[derive(Debug)]
 pub(super) struct Banner {
     pub(super) instance: String,
-    pub(super) store: Provider,
+    pub(super) store: String,
     pub(super) revision: u64,
     pub(super) workers: usize,
     pub(super) ports: Vec<PortStatus>,
@@ -24,10 +23,7 @@ pub(super) struct Banner {
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "sluice {}, instance {}, {} workers", env!("CARGO_PKG_VERSION"), self.instance, self.workers)?;
-        match &self.store {
-            Provider::Embedded { path } => writeln!(f, "  store     embedded, {}, revision {}", path.display(), self.revision)?,
-            Provider::Etcd(etcd) => writeln!(f, "  store     etcd, {}, revision {}", etcd.hosts.join(", "), self.revision)?,
-        }
+        writeln!(f, "  store     {}, revision {}", self.store, self.revision)?;
         for port in &self.ports {
             write!(f, "  listener  {} {} ({})", port.port, port.state.as_str(), port.listener)?;
             match &port.state {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::banner::Banner;
 use super::drain::{self, Stop};
 use super::faces::Faces;
+use super::instance::{self, Telling};
 use super::runtime;
 use crate::base::drain::{Phase, Trigger, Watch};
 use crate::base::id::{Key, Kind};
@@ -32,6 +33,8 @@ use crate::upstream;
 
 /// How long the start waits for the first configuration before it tells what there is.
 const FIRST_APPLY: Duration = Duration::from_secs(5);
+/// How long the status may take to be taken back, where the sessions did not take longer.
+const LAST_STATUS: Duration = Duration::from_secs(1);
 /// How long the last access lines may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -41,6 +44,7 @@ pub(super) struct Gateway {
     watch: Watch,
     stop: Stop,
     listening: tokio::task::JoinHandle<()>,
+    telling: tokio::task::JoinHandle<()>,
     sessions: Sessions,
     access: AccessLog,
     applied: Applied,
@@ -55,7 +59,7 @@ pub(super) struct Gateway {
 pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let stop = Stop::new()?;
     let level = start_log(&conf)?;
-    let instance = conf.instance_id.as_ref().map_or_else(default_instance, ToString::to_string);
+    let instance = instance::name(&conf);
     let descriptors = limits::raise_descriptors();
     let (trigger, watch) = crate::base::drain::drain();
 
@@ -72,7 +76,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let (applied_writer, applied) = applied();
 
     // store
-    let store = open_store(&conf.provider, metrics.clone()).await?;
+    let store = open_store(&conf, &metrics).await?;
 
     // workshops
     let (upstreams, resolver) = upstream::Registry::new();
@@ -112,30 +116,35 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     // east wing
     let ingest = Arc::new(Ingest::new(schemas.clone()));
     let status = StatusHandle::new();
-    let reconciler = {
-        let (store, ingest, status, metrics, cell) = (store.clone(), ingest.clone(), status.clone(), metrics.clone(), cell.clone());
-        let (prefix, static_objects) = (conf.prefix.clone(), static_objects(&conf));
-        move || {
-            Reconciler::new(ReconcilerParts {
-                store: store.clone(),
-                prefix: prefix.clone(),
-                ingest: ingest.clone(),
-                static_objects: static_objects.clone(),
-                registries: registries.clone(),
-                cell: cell.clone(),
-                status: status.clone(),
-                metrics: metrics.clone(),
-            })
-            .run()
-        }
+    let reconciler = ReconcilerParts {
+        store: store.clone(),
+        prefix: conf.prefix.clone(),
+        ingest: ingest.clone(),
+        static_objects: static_objects(&conf),
+        registries,
+        cell,
+        status: status.clone(),
+        metrics: metrics.clone(),
     };
-    task::supervise("reconcile", panics, reconciler);
+    task::supervise("reconcile", panics.clone(), move || Reconciler::new(reconciler.clone()).run());
+    let (fleet, telling) = Telling {
+        store: store.clone(),
+        name: instance.clone(),
+        status: status.clone(),
+        ports: ports.clone(),
+        applied: applied.clone(),
+        metrics: metrics.clone(),
+        drain: watch.clone(),
+        panics,
+    }
+    .start(&conf);
     let faces = Faces {
         metrics,
         ports: ports.clone(),
         sessions: sessions.clone(),
         nodes,
         applied: applied.clone(),
+        fleet,
         watch: watch.clone(),
         store,
         ingest,
@@ -146,7 +155,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let admin_key = faces.open(&conf).await?;
     let banner = Banner {
         instance,
-        store: conf.provider.clone(),
+        store: store_name(&conf.provider),
         revision: 0,
         workers,
         ports: Vec::new(),
@@ -156,7 +165,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         control: conf.control_listen,
     };
     let drain_timeout = conf.drain_timeout;
-    Ok(Gateway { trigger, watch, stop, listening, sessions, access, applied, ports, drain_timeout, workers: handles, banner })
+    Ok(Gateway { trigger, watch, stop, listening, telling, sessions, access, applied, ports, drain_timeout, workers: handles, banner })
 }
 
 impl Gateway {
@@ -184,6 +193,8 @@ impl Gateway {
         // the ports are closed when this returns
         let _ = self.listening.await;
         drain::drain(&self.sessions, self.drain_timeout, &mut self.stop).await;
+        // the others should not wait for one that is gone; if the store does not answer, they find out by themselves
+        let _ = timeout(LAST_STATUS, self.telling).await;
         drop(self.workers);
         self.trigger.advance(Phase::Ending);
         debug_assert_eq!(self.watch.phase(), Phase::Ending);
@@ -195,21 +206,29 @@ impl Gateway {
     }
 }
 
-async fn open_store(provider: &Provider, metrics: Metrics) -> anyhow::Result<Arc<dyn Store>> {
-    match provider {
-        Provider::Embedded { path } => Ok(Arc::new(Embedded::open(path, metrics).await?)),
-        Provider::Etcd(conf) => {
-            let tls = conf.tls.clone().map(|conf::EtcdTlsConf { identity, ca, sni }| EtcdTls { identity, ca, sni });
-            let options = EtcdOptions { hosts: conf.hosts.clone(), timeout: conf.timeout, user: conf.user.clone(), tls };
-            Ok(Arc::new(Etcd::new(&options, metrics).await?))
-        }
-    }
-}
-
 fn start_worker(index: usize, context: &Arc<Context>) -> anyhow::Result<WorkerHandle> {
     let (handle, worker) = worker(context.clone());
     runtime::start(index, worker).context("a data worker")?;
     Ok(handle)
+}
+
+async fn open_store(conf: &Conf, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &conf.provider {
+        Provider::Embedded { path } => Arc::new(Embedded::open(path, metrics.clone()).await?),
+        Provider::Etcd(etcd) => {
+            let tls = etcd.tls.clone().map(|conf::EtcdTlsConf { identity, ca, sni }| EtcdTls { identity, ca, sni });
+            let options =
+                EtcdOptions { hosts: etcd.hosts.clone(), timeout: etcd.timeout, user: etcd.user.clone(), tls, prefix: conf.prefix.clone() };
+            Arc::new(Etcd::new(&options, metrics.clone()).await?)
+        }
+    })
+}
+
+fn store_name(provider: &Provider) -> String {
+    match provider {
+        Provider::Embedded { path } => format!("embedded, {}", path.display()),
+        Provider::Etcd(conf) => format!("etcd, {}", conf.hosts.join(" ")),
+    }
 }
 
 fn static_objects(conf: &Conf) -> Vec<(Key, serde_json::Value)> {
@@ -238,9 +257,4 @@ fn start_access_log(conf: &Conf, instance: &str, metrics: &Metrics) -> anyhow::R
     };
     let access = AccessConf { format, path: conf.access_log.path.clone(), sample: conf.access_log.sample, instance: instance.into() };
     AccessLog::start(&access, metrics).context("telemetry.access_log.path")
-}
-
-/// The host's name, which is what people call a machine.
-fn default_instance() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

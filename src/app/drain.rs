@@ -25,20 +25,26 @@ const LAST: Duration = Duration::from_secs(1);
 pub(super) struct Stop {
     term: Signal,
     int: Signal,
+    hup: Signal,
 }
 
 impl Stop {
     pub(super) fn new() -> anyhow::Result<Self> {
         let term = signal(SignalKind::terminate()).context("the signal SIGTERM")?;
         let int = signal(SignalKind::interrupt()).context("the signal SIGINT")?;
-        Ok(Self { term, int })
+        let hup = signal(SignalKind::hangup()).context("the signal SIGHUP")?;
+        Ok(Self { term, int, hup })
     }
 
-    /// Waits for the next signal. Cancel safe.
+    /// Waits for the next signal that stops the process. A hang-up is told to be none: what can change at run time changes without
+    /// one, and a habit of other gateways must not end sessions. Cancel safe.
     pub(super) async fn asked(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.term.recv() => "SIGTERM",
-            _ = self.int.recv() => "SIGINT",
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return "SIGTERM",
+                _ = self.int.recv() => return "SIGINT",
+                _ = self.hup.recv() => tracing::warn!("SIGHUP is not a reload: resources change at run time, the configuration file at a restart"),
+            }
         }
     }
 }

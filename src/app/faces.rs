@@ -1,7 +1,7 @@
 //! The three HTTP faces of the process: metrics and health, the control API, the Admin API.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -11,16 +11,20 @@ use super::admin_key;
 use crate::admin::{self, AdminParts, ControlParts, MetricsParts};
 use crate::base::drain::Watch;
 use crate::base::task;
-use crate::conf::{self, Conf};
+use crate::conf::{self, Conf, Provider};
 use crate::control::ingest::Ingest;
 use crate::control::status::StatusHandle;
 use crate::live::applied::Applied;
+use crate::live::fleet::Fleet;
 use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
 use crate::live::sessions::Sessions;
 use crate::schema::Schemas;
 use crate::store::Store;
 use crate::telemetry::{LogLevel, Metrics};
+
+/// With etcd there is no file of a store to lie beside: the generated key lies in the folder where that would be.
+const ETCD_KEY: &str = "data/etcd";
 
 /// What the faces show and change.
 pub(super) struct Faces {
@@ -29,6 +33,7 @@ pub(super) struct Faces {
     pub(super) sessions: Sessions,
     pub(super) nodes: Nodes,
     pub(super) applied: Applied,
+    pub(super) fleet: Fleet,
     pub(super) watch: Watch,
     pub(super) store: Arc<dyn Store>,
     pub(super) ingest: Arc<Ingest>,
@@ -57,14 +62,20 @@ impl Faces {
                 sessions: self.sessions.clone(),
                 nodes: self.nodes.clone(),
                 applied: self.applied.clone(),
+                fleet: self.fleet.clone(),
                 schemas: self.schemas.clone(),
                 log: self.level.clone(),
+                store: self.store.clone(),
             };
             let listener = bind(addr, "telemetry.control_listen").await?;
             task::spawn(admin::serve_control(listener, Arc::new(parts), self.watch.clone()));
         }
         let Some(admin) = &conf.admin else { return Ok(None) };
-        let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| admin_key::path(&conf.provider));
+        let beside = match &conf.provider {
+            Provider::Embedded { path } => path.as_path(),
+            Provider::Etcd(_) => Path::new(ETCD_KEY),
+        };
+        let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| admin_key::path(beside));
         let parts = AdminParts {
             store: self.store,
             prefix: conf.prefix.clone(),
@@ -75,6 +86,8 @@ impl Faces {
             stream_enabled: conf.proxy_mode.stream(),
             reserved: conf.listeners.iter().map(|l| l.id.clone()).collect(),
             applied: self.applied,
+            metrics: self.metrics,
+            fleet: self.fleet,
         };
         let listener = bind(admin.listen, "deployment.admin.admin_listen").await?;
         task::spawn(admin::serve_admin(listener, Arc::new(parts), self.watch));

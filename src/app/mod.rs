@@ -5,6 +5,7 @@ mod banner;
 mod build;
 mod drain;
 mod faces;
+mod instance;
 mod runtime;
 
 use anyhow::Context as _;

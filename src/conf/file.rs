@@ -201,17 +201,17 @@ pub(super) struct Etcd {
     pub(super) user: Option<At<String>>,
     #[serde(deserialize_with = "placed_secret")]
     pub(super) password: Option<At<Secret<String>>>,
-    pub(super) tls: Option<At<EtcdTls>>,
+    pub(super) tls: EtcdTls,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct EtcdTls {
-    pub(super) cert: Option<PathBuf>,
-    pub(super) key: Option<PathBuf>,
-    pub(super) ca: Option<PathBuf>,
+    pub(super) cert: Option<At<PathBuf>>,
+    pub(super) key: Option<At<PathBuf>>,
+    pub(super) ca: Option<At<PathBuf>>,
     pub(super) verify: Option<At<bool>>,
-    pub(super) sni: Option<String>,
+    pub(super) sni: Option<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -17,6 +17,7 @@ use crate::base::id::{Key, Kind};
 use crate::base::violation::{Rejected, Stage, Violation};
 use crate::model::Resource;
 use crate::schema::{MOST_VIOLATIONS, Schemas};
+use crate::snapshot::compile;
 use fields::{Fields, Found, id_text};
 
 pub use json::{DEEPEST, LARGEST};
@@ -62,10 +63,22 @@ impl Ingest {
         }
         let mut found = Found::default();
         match typed(key, value, &mut found) {
-            Some(resource) if found.is_empty() => Verdict::Accepted(resource),
+            Some(resource) if found.is_empty() => compiled(key, at, resource),
             _ => rejected(key, at, Stage::Meaning, found.into_vec()),
         }
     }
+}
+
+/// What the compiled form allows is part of an object's meaning.
+fn compiled(key: &Key, at: u64, resource: Resource) -> Verdict {
+    let violations = compile::check(&resource);
+    if violations.is_empty() { Verdict::Accepted(resource) } else { rejected(key, at, Stage::Meaning, violations) }
+}
+
+/// What is wrong with bytes that should be one JSON value, whatever it means: syntax, depth, a key that is there twice; empty if
+/// nothing is. For bodies that are no single object; `largest` is their limit in bytes.
+pub fn json_violations(bytes: &[u8], largest: usize) -> Vec<Violation> {
+    json::parse_within(bytes, largest).err().unwrap_or_default()
 }
 
 fn typed(key: &Key, value: &Value, found: &mut Found) -> Option<Resource> {

@@ -14,7 +14,7 @@ use super::status::Told;
 use crate::base::id::{Id, Key, Kind};
 use crate::base::violation::{Rejected, Stage, Violation};
 use crate::model::{Origin, Stored};
-use crate::snapshot::{Conflict, Objects, Pending, compile};
+use crate::snapshot::{Conflict, Objects, Pending};
 use crate::store::{Change, Entry, Event, Listing, Revision};
 use crate::telemetry::Metrics;
 
@@ -125,7 +125,7 @@ impl Ledger {
     pub fn enter(&mut self, key: Key, value: Value) {
         let name: Arc<str> = key.to_string().into();
         let mut record = Record { kind: key.kind, seen: None, good: None, bad: None };
-        match checked(&key, 0, self.judge.read_value(&key, &value, 0)) {
+        match self.judge.read_value(&key, &value, 0) {
             Verdict::Accepted(resource) => {
                 self.accept(&mut record, Stored { key, origin: Origin::Conf, created: 0, modified: 0, resource }, value);
             }
@@ -262,7 +262,7 @@ impl Ledger {
             return self.refuse(name, record, rejected);
         }
         let key = Key::new(record.kind, id);
-        match checked(&key, at, self.judge.read(&key, &entry.value, at)) {
+        match self.judge.read(&key, &entry.value, at) {
             Verdict::Accepted(resource) => {
                 let stored = Stored { key, origin: Origin::Store, created: entry.created, modified: at, resource };
                 self.accept(record, stored, serde_json::from_slice(&entry.value).unwrap_or_default());
@@ -335,16 +335,6 @@ fn named<'a>(prefix: &str, key: &'a str) -> Option<(Kind, &'a str)> {
     let name = key.strip_prefix(prefix)?;
     let (dir, _) = name.split_once('/')?;
     Some((Kind::from_dir(dir)?, name))
-}
-
-/// What the compiled form allows is part of an object's meaning.
-fn checked(key: &Key, at: u64, verdict: Verdict) -> Verdict {
-    let Verdict::Accepted(resource) = &verdict else { return verdict };
-    let violations = compile::check(resource);
-    if violations.is_empty() {
-        return verdict;
-    }
-    Verdict::Rejected(Rejected { key: key.to_string(), at, stage: Stage::Meaning, violations })
 }
 
 fn digest(value: &[u8]) -> u64 {

@@ -6,5 +6,6 @@ pub mod ingest;
 pub mod ledger;
 mod outcome;
 mod pace;
+pub mod publish;
 pub mod reconcile;
 pub mod status;

@@ -65,6 +65,7 @@ impl Outcomes {
     /// Everything, as of a revision.
     pub(super) fn told(&mut self, revision: u64) -> Told {
         self.told.revision = revision;
+        self.told.tally.clone_from(&self.tally);
         self.told.clone()
     }
 

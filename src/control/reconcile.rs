@@ -167,10 +167,10 @@ async fn at(due: Option<Instant>) {
 
 /// Waits that double, each shortened by up to a half so that a fleet does not ask in step.
 #[derive(Debug, Default)]
-struct Backoff(Option<Duration>);
+pub(super) struct Backoff(Option<Duration>);
 
 impl Backoff {
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let full = self.0.map_or(SHORTEST, |last| (last * 2).min(LONGEST));
         self.0 = Some(full);
         let share = getrandom::u32().map_or(1.0, |n| f64::from(n) / f64::from(u32::MAX));

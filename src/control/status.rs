@@ -1,5 +1,6 @@
 //! What became of every object, for those who ask: Admin, the control API, status in the store. Written by the reconcile loop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -73,6 +74,8 @@ pub struct ObjectStatus {
 pub(super) struct Told {
     pub(super) objects: RedBlackTreeMapSync<Arc<str>, Arc<ObjectStatus>>,
     pub(super) revision: u64,
+    /// How many objects there are of a kind in a state; those without any may be left out.
+    pub(super) tally: BTreeMap<(Kind, ObjectState), i64>,
 }
 
 /// What became of the objects, as of the newest publication. Cheap to clone; all clones tell the same.
@@ -104,6 +107,11 @@ impl StatusHandle {
     /// The store revision that all this is of; 0 before the first listing.
     pub fn revision(&self) -> u64 {
         self.0.load().revision
+    }
+
+    /// Everything at one moment.
+    pub(super) fn told(&self) -> Arc<Told> {
+        self.0.load_full()
     }
 
     pub(super) fn publish(&self, told: Told) {

@@ -45,3 +45,18 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, 
     guard.close(&outcome);
     drop(place);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, E, F>(_: fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_at_rest_is_small() {
+        let bytes = size(serve);
+        assert!((800..=1000).contains(&bytes), "{bytes} bytes: a change of this size wants a reason");
+    }
+}

@@ -3,50 +3,45 @@
 
 use std::time::Duration;
 
-/// Slices of an idle time. A session ends between one and one and an eighth of its idle time after its last byte.
-const SLICES: u8 = 8;
+/// Slices of the shorter idle time. A session ends at most one slice after its idle time.
+const SLICES: u32 = 8;
+/// The shortest slice.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The idle watch of one session.
 #[derive(Debug)]
 pub struct Idle {
-    open: Duration,
-    half: Duration,
+    slice: Duration,
+    /// Quiet slices that end an open session, and one whose one side has sent FIN.
+    open: u32,
+    half: u32,
     half_closed: bool,
+    quiet: u32,
     seen: u64,
-    quiet: u8,
 }
 
 impl Idle {
     /// A watch with the idle time of an open session, and of one whose one side has sent FIN.
-    pub const fn new(open: Duration, half: Duration) -> Self {
-        Self { open, half, half_closed: false, seen: 0, quiet: 0 }
+    pub fn new(open: Duration, half: Duration) -> Self {
+        let slice = (open.min(half) / SLICES).max(SHORTEST);
+        let slices = |time: Duration| u32::try_from(time.as_nanos().div_ceil(slice.as_nanos())).unwrap_or(u32::MAX).max(1);
+        Self { slice, open: slices(open), half: slices(half), half_closed: false, quiet: 0, seen: 0 }
     }
 
-    /// How long to wait until the next [`Idle::tick`].
-    pub fn slice(&self) -> Duration {
-        let whole = if self.half_closed { self.half } else { self.open };
-        (whole / u32::from(SLICES)).max(Duration::from_millis(1))
+    /// How long to wait until the next [`Idle::tick`]; always the same, so that a session needs its timer set only once.
+    pub const fn slice(&self) -> Duration {
+        self.slice
     }
 
     /// A slice has passed, and the session has moved so many bytes in all. True: it is idle.
     #[must_use]
-    pub fn tick(&mut self, moved: u64) -> bool {
-        if moved == self.seen {
-            self.quiet = self.quiet.saturating_add(1);
-        } else {
-            (self.seen, self.quiet) = (moved, 0);
+    pub fn tick(&mut self, moved: u64, half_closed: bool) -> bool {
+        if moved != self.seen || half_closed != self.half_closed {
+            (self.seen, self.half_closed, self.quiet) = (moved, half_closed, 0);
+            return false;
         }
-        self.quiet >= SLICES
-    }
-
-    /// One side has sent FIN. True the first time: the wait begins again, with the other idle time.
-    #[must_use]
-    pub fn half_close(&mut self) -> bool {
-        let first = !self.half_closed;
-        if first {
-            (self.half_closed, self.quiet) = (true, 0);
-        }
-        first
+        self.quiet = self.quiet.saturating_add(1);
+        self.quiet >= if half_closed { self.half } else { self.open }
     }
 }
 
@@ -55,31 +50,28 @@ mod tests {
     use super::*;
 
     /// Runs the watch against a byte count that changes at the given slices; the slice in which it was found idle.
-    fn idle_after(changes: &[u32]) -> u32 {
+    fn idle_after(changes: &[u32], half_closed_from: u32) -> u32 {
         let mut idle = Idle::new(Duration::from_secs(8), Duration::from_secs(4));
+        assert_eq!(idle.slice(), Duration::from_millis(500));
         let mut moved = 0;
         (1..100)
             .find(|slice| {
                 moved += u64::from(changes.contains(slice));
-                idle.tick(moved)
+                idle.tick(moved, *slice >= half_closed_from)
             })
             .unwrap()
     }
 
     #[test]
-    fn a_session_is_idle_between_one_and_one_and_an_eighth_of_its_time() {
-        assert_eq!(idle_after(&[]), 8);
-        assert_eq!(idle_after(&[1]), 9);
-        assert_eq!(idle_after(&[3, 10]), 18);
+    fn a_session_is_idle_when_all_slices_of_its_time_were_quiet() {
+        assert_eq!(idle_after(&[], 100), 16);
+        assert_eq!(idle_after(&[1], 100), 17);
+        assert_eq!(idle_after(&[3, 10], 100), 26);
     }
 
     #[test]
-    fn a_half_closed_session_has_its_own_time() {
-        let mut idle = Idle::new(Duration::from_secs(8), Duration::from_secs(4));
-        assert!((0..7).all(|_| !idle.tick(0)));
-        assert!(idle.half_close());
-        assert!(!idle.half_close());
-        assert_eq!(idle.slice(), Duration::from_millis(500));
-        assert!((0..7).all(|_| !idle.tick(0)) && idle.tick(0));
+    fn a_half_closed_session_has_its_own_time_from_its_fin_on() {
+        assert_eq!(idle_after(&[], 10), 18);
+        assert_eq!(idle_after(&[12], 10), 20);
     }
 }

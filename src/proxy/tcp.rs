@@ -1,14 +1,13 @@
 //! One TCP session with a chosen route: a node is dialled, bytes are relayed, and it ends with one reason.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::idle::Idle;
 use crate::base::meter::{ByteMeter, Direction};
@@ -82,27 +81,30 @@ impl ByteMeter for Meter {
 
 /// Runs a session to its end. `began` is when it was accepted. Dropping the future closes both sides.
 pub async fn run(client: TcpStream, session: &Arc<Session>, plan: &Plan, began: Instant) -> Outcome {
+    // one timer for all of a session's limits: putting it off is cheap, making another one is not
+    let mut timer = pin!(sleep_until(began));
     // boxed: a session spends its life in the relay, and should not carry the room for dialling along
-    let connected = match Box::pin(dial(session, plan)).await {
+    let connected = match Box::pin(dial(session, plan, began, timer.as_mut())).await {
         Ok(connected) => connected,
         Err(outcome) => return outcome,
     };
-    let Connected { stream, node, in_flight, retries, took } = connected;
+    let Connected { stream, node, in_flight, retries, took, at } = connected;
     session.set_node(node.label().clone());
     let meter = Meter { session: session.clone(), series: plan.route.series.clone() };
     let limits = Limits { idle: plan.idle(), deadline: plan.route.max_duration.map(|d| began + d) };
-    let reason = Conversation::new(Relay::new(client, stream, meter), session, limits).await;
+    timer.as_mut().reset(limits.next(at));
+    let reason = Conversation { relay: Relay::new(client, stream, meter), session, limits, timer }.await;
     drop(in_flight);
     Outcome { reason, node: Some(node), retries, connect: Some(took) }
 }
 
 /// Reaches a node, unless somebody wants the session to end first.
-async fn dial(session: &Session, plan: &Plan) -> Result<Connected, Outcome> {
+async fn dial(session: &Session, plan: &Plan, began: Instant, timer: Pin<&mut Sleep>) -> Result<Connected, Outcome> {
     let Some(target) = &plan.route.target else {
         return Err(Outcome::early(Reason::NoUpstream));
     };
     let dialer = Dialer { target, connect_timeout: plan.connect_timeout, series: &plan.route.series };
-    let mut dial = std::pin::pin!(dialer.dial());
+    let mut dial = pin!(dialer.dial(began, timer));
     poll_fn(|cx| {
         if let Poll::Ready(reason) = session.poll_end(cx) {
             return Poll::Ready(Err(Outcome::early(reason)));
@@ -112,39 +114,29 @@ async fn dial(session: &Session, plan: &Plan) -> Result<Connected, Outcome> {
     .await
 }
 
-pin_project! {
-    /// Relays until an end: by the two sides, by a time limit, or by somebody's wish.
-    ///
-    /// Written out as a struct: as an `async fn` it would hold the relay twice.
-    struct Conversation<'a> {
-        relay: Relay<Meter>,
-        session: &'a Session,
-        limits: Limits,
-        #[pin]
-        timer: Sleep,
-    }
-}
-
-impl<'a> Conversation<'a> {
-    fn new(relay: Relay<Meter>, session: &'a Session, limits: Limits) -> Self {
-        let timer = sleep(limits.wait(Instant::now()));
-        Self { relay, session, limits, timer }
-    }
+/// Relays until an end: by the two sides, by a time limit, or by somebody's wish.
+///
+/// Written out as a struct: as an `async fn` it would hold the relay twice.
+struct Conversation<'a> {
+    relay: Relay<Meter>,
+    session: &'a Session,
+    limits: Limits,
+    timer: Pin<&'a mut Sleep>,
 }
 
 impl Future for Conversation<'_> {
     type Output = Reason;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reason> {
-        let this = self.project();
-        if let Poll::Ready(reason) = Pin::new(&mut *this.relay).poll(cx) {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reason> {
+        let this = &mut *self;
+        if let Poll::Ready(reason) = Pin::new(&mut this.relay).poll(cx) {
             return Poll::Ready(reason);
         }
         if let Poll::Ready(reason) = this.session.poll_end(cx) {
             this.relay.reset();
             return Poll::Ready(reason);
         }
-        this.limits.poll(cx, this.timer, this.relay.half_closed(), this.session)
+        this.limits.poll(cx, this.timer.as_mut(), this.relay.half_closed(), this.session)
     }
 }
 
@@ -156,25 +148,22 @@ struct Limits {
 }
 
 impl Limits {
-    fn wait(&self, now: Instant) -> Duration {
-        let slice = self.idle.slice();
-        self.deadline.map_or(slice, |d| slice.min(d.saturating_duration_since(now)))
+    /// When the timer has to fire next.
+    fn next(&self, now: Instant) -> Instant {
+        let tick = now + self.idle.slice();
+        self.deadline.map_or(tick, |deadline| deadline.min(tick))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>, half_closed: bool, session: &Session) -> Poll<Reason> {
-        if half_closed && self.idle.half_close() {
-            let now = Instant::now();
-            timer.as_mut().reset(now + self.wait(now));
-        }
         while timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             if self.deadline.is_some_and(|d| now >= d) {
                 return Poll::Ready(Reason::MaxDuration);
             }
-            if self.idle.tick(session.bytes(Direction::In).wrapping_add(session.bytes(Direction::Out))) {
+            if self.idle.tick(session.bytes(Direction::In).wrapping_add(session.bytes(Direction::Out)), half_closed) {
                 return Poll::Ready(Reason::IdleTimeout);
             }
-            timer.as_mut().reset(now + self.wait(now));
+            timer.as_mut().reset(self.next(now));
         }
         Poll::Pending
     }

@@ -1,4 +1,4 @@
-//! A store that lives in memory only: the full contract without durability, for tests. Touches no disk.
+//! A store that lives in memory only: the full contract without durability, for what need not outlive the process. Touches no disk.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 

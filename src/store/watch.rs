@@ -94,6 +94,13 @@ impl Watcher {
         Self { phase: Phase::Idle, memory: Memory::default(), pace, tries, resyncs, next_audit, up: false, told: None }
     }
 
+    /// The same without a guard: whatever a listing lost is deleted.
+    #[must_use]
+    pub fn unguarded(mut self) -> Self {
+        self.memory = Memory::unguarded();
+        self
+    }
+
     /// The revision of what was emitted; 0 before the first listing.
     pub fn position(&self) -> Revision {
         self.memory.position()

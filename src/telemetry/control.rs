@@ -26,6 +26,11 @@ impl Metrics {
         self.store_up.set(i64::from(up));
     }
 
+    /// A request to the Admin API was refused for its key, or for want of one.
+    pub fn count_admin_auth_failure(&self, reason: &str) {
+        self.admin_auth_failures_total.with_label_values(&[reason]).inc();
+    }
+
     /// Everything was listed again for this reason.
     pub fn count_resync(&self, reason: &str) {
         self.config_resyncs_total.with_label_values(&[reason]).inc();

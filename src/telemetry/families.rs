@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::series::RouteSeries;
@@ -45,7 +46,10 @@ pub struct Families {
     pub config_stale: IntGauge,
     pub config_held: IntGauge,
     pub store_up: IntGauge,
+    pub(super) ready: IntGauge,
     pub store_errors_total: IntCounterVec,
+    pub admin_auth_failures_total: IntCounterVec,
+    pub(super) status_publish_errors_total: IntCounter,
     pub accept_pauses_total: IntCounterVec,
     pub log_dropped_total: IntCounterVec,
     pub task_panics_total: IntCounterVec,
@@ -96,6 +100,8 @@ impl Metrics {
             registry.register(Box::new(family.clone()))?;
             Ok(family)
         };
+        let status_errors = IntCounter::with_opts(opts("status_publish_errors_total", "Writes of this instance's status that failed"))?;
+        registry.register(Box::new(status_errors.clone()))?;
         let build_info = GaugeVec::new(opts("build_info", "Always 1; the version is the label"), &["version"])?;
         registry.register(Box::new(build_info.clone()))?;
         let start = Gauge::with_opts(opts("start_time_seconds", "When the process started, in seconds since 1970"))?;
@@ -130,7 +136,14 @@ impl Metrics {
             config_stale: gauge("config_stale", "1 while what serves may not be what the store holds")?,
             config_held: gauge("config_held", "Objects that the store has no more and that serve until their deletion is accepted")?,
             store_up: gauge("store_up", "1 while the store answers")?,
+            ready: gauge("ready", "1 while /readyz answers 200")?,
             store_errors_total: counters("store_errors_total", "Store calls that failed", &["op"])?,
+            admin_auth_failures_total: counters(
+                "admin_auth_failures_total",
+                "Requests to the Admin API refused for their key",
+                &["reason"],
+            )?,
+            status_publish_errors_total: status_errors,
             accept_pauses_total: counters(
                 "accept_pauses_total",
                 "Pauses of accepting because the process ran out of a resource",

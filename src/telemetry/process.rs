@@ -22,6 +22,16 @@ impl Metrics {
         self.config_revision.with_label_values(&["applied"]).set(i64::try_from(revision).unwrap_or(i64::MAX));
     }
 
+    /// Whether the gateway should get new connections.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
+    /// This instance's status could not be written.
+    pub fn status_publish_failed(&self) {
+        self.status_publish_errors_total.inc();
+    }
+
     /// A long-lived task panicked, and is started again.
     pub fn task_panicked(&self, task: &str) {
         self.task_panics_total.with_label_values(&[task]).inc();

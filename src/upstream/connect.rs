@@ -1,12 +1,17 @@
 //! Dialling: a node of the target, the next one when a connect fails, within the target's number of tries and time.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
 
 use super::balance::Tried;
 use super::node::{InFlight, Node};
@@ -27,6 +32,8 @@ pub struct Connected {
     pub retries: usize,
     /// How long the connect that succeeded took.
     pub took: Duration,
+    /// When it succeeded.
+    pub at: Instant,
 }
 
 /// No node could be reached. `reason` is that of the last try.
@@ -53,9 +60,9 @@ pub struct Dialer<'a> {
 }
 
 impl Dialer<'_> {
-    /// Connects to the first node that answers. Dropping the future closes what is under way.
-    pub async fn dial(&self) -> Result<Connected, DialError> {
-        let began = Instant::now();
+    /// Connects to the first node that answers, beginning now. The session's timer is set for each connect, and left as it was
+    /// last. Dropping the future closes what is under way.
+    pub async fn dial(&self, began: Instant, mut timer: Pin<&mut Sleep>) -> Result<Connected, DialError> {
         let limit = self.target.spec().timeout.map_or(self.connect_timeout, |t| t.connect);
         let mut tried = Tried::default();
         let mut last = DialError { reason: Reason::NoHealthyNode, tries: 0, node: None };
@@ -64,11 +71,13 @@ impl Dialer<'_> {
             let Some(node) = self.target.next(&mut tried).filter(|_| !late) else { break };
             let in_flight = node.hold();
             let start = if retries == 0 { began } else { Instant::now() };
-            match reach(node, limit).await {
+            timer.as_mut().reset(start + limit);
+            match within(timer.as_mut(), reach(node)).await {
                 Ok(stream) => {
-                    let took = start.elapsed();
+                    let at = Instant::now();
+                    let took = at.saturating_duration_since(start);
                     self.series.connected(took);
-                    return Ok(Connected { stream, node: node.clone(), in_flight, retries, took });
+                    return Ok(Connected { stream, node: node.clone(), in_flight, retries, took, at });
                 }
                 Err(reason) => {
                     self.series.connect_failed(node.label(), reason);
@@ -85,29 +94,49 @@ impl Dialer<'_> {
     }
 }
 
-/// Connects to one node: to its address, or to those of its name in turn. The limit is for all of it.
-async fn reach(node: &Node, limit: Duration) -> Result<TcpStream, Reason> {
-    let tries = async {
-        if let Some(addr) = node.fixed() {
-            return connect(addr).await.map_err(|e| reason(&e));
-        }
-        let addresses = node.addresses().await.map_err(|_| Reason::DnsFailed)?;
-        let mut last = Reason::DnsFailed;
-        for addr in addresses {
-            match connect(addr).await {
-                Ok(stream) => return Ok(stream),
-                Err(e) => last = reason(&e),
-            }
-        }
-        Err(last)
-    };
-    timeout(limit, tries).await.unwrap_or(Err(Reason::UpstreamTimeout))
+/// The result of a connect, or a time-out once the timer has fired.
+async fn within(mut timer: Pin<&mut Sleep>, connect: impl Future<Output = Result<TcpStream, Reason>>) -> Result<TcpStream, Reason> {
+    let mut connect = pin!(connect);
+    poll_fn(|cx| match connect.as_mut().poll(cx) {
+        Poll::Pending => timer.as_mut().poll(cx).map(|()| Err(Reason::UpstreamTimeout)),
+        done @ Poll::Ready(_) => done,
+    })
+    .await
 }
 
+/// Connects to one node: to its address, or to those of its name in turn.
+async fn reach(node: &Node) -> Result<TcpStream, Reason> {
+    if let Some(addr) = node.fixed() {
+        return connect(addr).await.map_err(|e| reason(&e));
+    }
+    let addresses = node.addresses().await.map_err(|_| Reason::DnsFailed)?;
+    let mut last = Reason::DnsFailed;
+    for addr in addresses {
+        match connect(addr).await {
+            Ok(stream) => return Ok(stream),
+            Err(e) => last = reason(&e),
+        }
+    }
+    Err(last)
+}
+
+/// One connect. The socket's error is asked for only when the readiness tells of one.
 async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_nodelay(true)?;
-    socket.connect(addr).await
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&addr.into()) {
+        Ok(()) => {}
+        Err(e) if rustix::io::Errno::from_io_error(&e) == Some(rustix::io::Errno::INPROGRESS) => {}
+        Err(e) => return Err(e),
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
+    if (ready.is_error() || ready.is_write_closed())
+        && let Some(error) = stream.take_error()?
+    {
+        return Err(error);
+    }
+    Ok(stream)
 }
 
 /// What a failed connect means.
@@ -142,7 +171,9 @@ mod tests {
         let (registry, _resolver) = Registry::new();
         let target = registry.target("u", &Arc::new(spec));
         let series = Metrics::new().unwrap().route(None);
-        Dialer { target: &target, connect_timeout: Duration::from_secs(3), series: &series }.dial().await
+        let now = Instant::now();
+        let timer = pin!(tokio::time::sleep_until(now));
+        Dialer { target: &target, connect_timeout: Duration::from_secs(3), series: &series }.dial(now, timer).await
     }
 
     #[tokio::test]

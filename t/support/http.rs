@@ -1,6 +1,7 @@
 //! As much of an HTTP/1.1 client as the Admin, control and metrics servers need: one request a connection.
 
-use std::io::{self, Read, Write};
+use std::fmt::Write as _;
+use std::io::{self, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ pub fn call(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], 
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").expect("a string takes everything");
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;

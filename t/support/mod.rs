@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod poll;
 pub mod ports;
+pub mod store;
 pub mod upstream;
 
 pub use conf::Conf;

@@ -16,6 +16,11 @@ pub fn network_and_mounts(test: &str, inner: impl FnOnce()) {
     run(test, "--net --mount", inner);
 }
 
+/// [`network`], with processes of its own too: what `inner` leaves running ends with it.
+pub fn network_and_processes(test: &str, inner: impl FnOnce()) {
+    run(test, "--net --pid --fork --mount-proc", inner);
+}
+
 fn run(test: &str, namespaces: &str, inner: impl FnOnce()) {
     if std::env::var(INSIDE).as_deref() == Ok(test) {
         return inner();

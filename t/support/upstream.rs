@@ -163,6 +163,15 @@ pub fn resets(before: &'static [u8]) -> Server {
     })
 }
 
+/// A stream socket bound to a free port, which old connections to that port do not hinder.
+fn bound() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    let addr = ports::free_addr();
+    socket.bind(&addr.into()).unwrap();
+    (socket, addr)
+}
+
 /// A port that nobody can listen on and that refuses connections.
 pub struct Refusing {
     pub addr: SocketAddr,
@@ -171,9 +180,7 @@ pub struct Refusing {
 
 /// Bound but not listening.
 pub fn refusing() -> Refusing {
-    let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let addr = ports::free_addr();
-    bound.bind(&addr.into()).unwrap();
+    let (bound, addr) = bound();
     Refusing { addr, _bound: bound }
 }
 
@@ -186,14 +193,12 @@ pub struct Blackhole {
 
 /// Listens with the smallest queue, fills it, and never accepts.
 pub fn blackhole() -> Blackhole {
-    let stream = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let (listening, addr) = (stream(), ports::free_addr());
-    listening.bind(&addr.into()).unwrap();
+    let (listening, addr) = bound();
     listening.listen(0).unwrap();
     let mut queued = Vec::new();
     // full is when a connect gets no answer for longer than a machine needs for one
     loop {
-        let socket = stream();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         let answered = socket.connect_timeout(&addr.into(), Duration::from_millis(300)).is_ok();
         queued.push(socket);
         if !answered {

@@ -2,7 +2,7 @@
 
 use super::super::envelope::Answer;
 use super::super::gate::AdminParts;
-use super::super::refs;
+use super::super::refs::{self, Fate};
 use super::Ask;
 use super::terms::Terms;
 use super::write::ATTEMPTS;
@@ -13,13 +13,18 @@ use crate::store::{Guard, Op, Revision, StoreError, Txn};
 pub(super) async fn delete(ask: &Ask<'_>, terms: &Terms) -> Result<Answer, Answer> {
     let parts = &ask.admin.parts;
     let id = ask.id.ok_or_else(|| Answer::bad(format!("missing {} id", ask.kind.label())))?;
-    ask.not_reserved(id)?;
+    super::not_reserved(parts, ask.kind, id)?;
     let key = ask.key(id).ok_or_else(Answer::no_key)?;
     let deleted = if ask.query.is_true("force") || !refs::is_referred_to(ask.kind) {
         remove(parts, &key, terms).await?
     } else {
         let _alone = ask.admin.references.write().await;
-        refs::unused(parts, &key).await?;
+        // a name that leads nowhere keeps nothing
+        parts.store.get(&key.path(&parts.prefix)).await?.ok_or_else(Answer::no_key)?;
+        let used = refs::in_use(parts, std::slice::from_ref(&key), |_| Fate::Untouched).await?;
+        if let Some(why) = used.into_values().next() {
+            return Err(why);
+        }
         remove(parts, &key, terms).await?
     };
     let answer = Answer::deleted(&key.path(&parts.prefix));
@@ -88,6 +93,13 @@ mod tests {
                 assert!(status == 200 || told.1["error_msg"] == says, "{}", told.1);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_named_but_not_there_is_a_404() {
+        let fake = used();
+        fake.store.seed("/sluice/stream_routes/2", r#"{"upstream_id":"9"}"#);
+        assert_eq!(fake.ask("DELETE", "/apisix/admin/upstreams/9", "").await.0, 404);
     }
 
     #[tokio::test]

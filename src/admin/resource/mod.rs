@@ -1,8 +1,10 @@
 //! Objects by the Admin API: one file a verb. The table of verbs is here.
 
+mod apply;
 mod delete;
 mod get;
 mod list;
+mod patch;
 mod post;
 mod put;
 mod terms;
@@ -18,6 +20,9 @@ use super::query::Query;
 use crate::base::id::{Id, Key, Kind};
 use terms::Terms;
 
+pub(super) use apply::apply;
+pub(super) use write::clear;
+
 /// One request for objects of a kind.
 pub(super) struct Ask<'a> {
     /// The API.
@@ -26,6 +31,8 @@ pub(super) struct Ask<'a> {
     pub(super) kind: Kind,
     /// The id in the path, as written.
     pub(super) id: Option<&'a str>,
+    /// What stands behind the id; only a patch has that.
+    pub(super) sub: &'a [&'a str],
     /// The arguments.
     pub(super) query: &'a Query,
     /// The headers.
@@ -41,20 +48,16 @@ impl Ask<'_> {
     fn key(&self, id: &str) -> Option<Key> {
         Id::parse(id).ok().map(|id| Key::new(self.kind, id))
     }
-
-    /// `400` for an object that the configuration file owns.
-    fn not_reserved(&self, id: &str) -> Result<(), Answer> {
-        let reserved = self.kind == Kind::Listener && self.admin.parts.reserved.iter().any(|own| own.as_str() == id);
-        if reserved {
-            let message = format!("listener [{id}] comes from the configuration file; it can only be changed there");
-            return Err(Answer::bad(message));
-        }
-        Ok(())
-    }
 }
 
-const PATCH_LESS: &str = "GET, PUT, POST, DELETE";
-const FIXED_ID: &str = "GET, PUT, DELETE";
+/// `400` for an object that the configuration file owns.
+fn not_reserved(parts: &AdminParts, kind: Kind, id: &str) -> Result<(), Answer> {
+    if kind == Kind::Listener && parts.reserved.iter().any(|own| own.as_str() == id) {
+        let message = format!("listener [{id}] comes from the configuration file; it can only be changed there");
+        return Err(Answer::bad(message));
+    }
+    Ok(())
+}
 
 /// Whether objects know the verb, be it to refuse it.
 pub(super) fn is_verb(method: &Method) -> bool {
@@ -68,10 +71,11 @@ pub(super) async fn answer(method: &Method, ask: Ask<'_>) -> Result<Answer, Answ
         (&Method::GET, _) if ask.id.is_none() => list::list(&ask).await,
         (&Method::GET, _) => get::get(&ask).await,
         (&Method::PUT, _) => put::put(&ask, terms).await,
-        (&Method::POST, Kind::Setting) => Err(unsupported(method, ask.kind, FIXED_ID)),
+        (&Method::POST, Kind::Setting) => Err(unsupported(method, ask.kind, "GET, PUT, PATCH, DELETE")),
         (&Method::POST, _) => post::post(&ask, terms).await,
         (&Method::DELETE, _) => delete::delete(&ask, &terms).await,
-        (_, kind) => Err(unsupported(method, kind, if kind == Kind::Setting { FIXED_ID } else { PATCH_LESS })),
+        (&Method::PATCH, _) => patch::patch(&ask, terms).await,
+        _ => Err(Answer::not_found()),
     }
 }
 
@@ -91,16 +95,10 @@ mod tests {
     use super::super::fake::Fake;
 
     #[tokio::test]
-    async fn a_patch_is_not_served_and_says_so() {
+    async fn a_setting_is_not_posted() {
         let fake = Fake::new();
-        for (uri, says) in [
-            ("/apisix/admin/stream_routes/1", "not supported `PATCH` method for stream route"),
-            ("/apisix/admin/upstreams/1", "not supported `PATCH` method for upstream"),
-        ] {
-            let answer = fake.answer("PATCH", uri, &[("x-api-key", super::super::fake::KEY)], "{}").await;
-            assert_eq!(answer.parts(), (405, serde_json::json!({ "error_msg": says })));
-            assert_eq!(answer.into_response().headers()["allow"], "GET, PUT, POST, DELETE");
-        }
-        assert_eq!(fake.ask("POST", "/apisix/admin/settings", "{}").await.0, 405);
+        let answer = fake.answer("POST", "/apisix/admin/settings", &[("x-api-key", super::super::fake::KEY)], "{}").await;
+        assert_eq!(answer.parts(), (405, serde_json::json!({ "error_msg": "not supported `POST` method for setting" })));
+        assert_eq!(answer.into_response().headers()["allow"], "GET, PUT, PATCH, DELETE");
     }
 }

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::super::envelope::Answer;
 use super::super::gate::AdminParts;
-use super::super::refs;
+use super::super::refs::{self, Fate};
 use super::Ask;
 use super::terms::Terms;
-use super::write::{self, Draft};
+use super::write::{self, Draft, Form};
 use crate::base::id::{Id, Key};
 use crate::store::{Op, Txn};
 
@@ -22,13 +22,14 @@ pub(super) async fn post(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer> 
     write::no_times(&body)?;
     // a wrong body takes no id: it is judged under one that nobody gets
     write::judge(parts, &Key::new(ask.kind, id(0)?), ask.raw)?;
-    refs::guards(parts, ask.kind, &body).await?;
+    refs::guards(parts, ask.kind, &body, |_| Fate::Untouched).await?;
     let Value::Object(mut value) = body else { return Err(Answer::bad("invalid configuration: wrong type: expected object")) };
-    // a trial takes no id either
+    // nor does one that is to replace something, or a trial
+    terms.allow(None)?;
     let number = if terms.dry_run { 0 } else { next(parts).await? };
     let id = id(number)?;
     value.insert("id".into(), Value::String(id.as_str().to_owned()));
-    Draft { key: Key::new(ask.kind, id), value, terms, replaces: false }.write(ask.admin).await
+    Draft { key: Key::new(ask.kind, id), form: Form::New(value), terms }.write(ask.admin).await
 }
 
 /// A number that this store has never given before.

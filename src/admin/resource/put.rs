@@ -6,7 +6,7 @@ use super::super::envelope::Answer;
 use super::super::refs;
 use super::Ask;
 use super::terms::Terms;
-use super::write::{self, Draft};
+use super::write::{self, Draft, Form};
 use crate::base::id::Kind;
 
 /// 201 for a new object, 200 for a replaced one.
@@ -19,10 +19,10 @@ pub(super) async fn put(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer> {
         map.insert("id".into(), Value::String(id.clone()));
     }
     let key = write::key_of(parts, ask.kind, &id, &body)?;
-    ask.not_reserved(&id)?;
+    super::not_reserved(parts, ask.kind, &id)?;
     write::judge(parts, &key, ask.raw)?;
     let Value::Object(value) = body else { return Err(Answer::bad("invalid configuration: wrong type: expected object")) };
-    Draft { key, value, terms, replaces: true }.write(ask.admin).await
+    Draft { key, form: Form::Whole(value), terms }.write(ask.admin).await
 }
 
 /// The id: from the path, else from the body; if both say one, the same.

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
-use serde_json::json;
-use tokio::time::timeout;
 
 use super::super::envelope::Answer;
 use super::super::gate::AdminParts;
 use super::super::query::Query;
+use super::super::wait;
 use crate::base::duration;
 use crate::store::{Entry, Revision};
 
@@ -39,7 +38,7 @@ impl Terms {
             return Ok(Self { ttl, ..Self::default() });
         }
         let tags = headers.get(header::IF_MATCH).map(|tags| tags.to_str().unwrap_or_default().to_owned());
-        Ok(Self { ttl, dry_run: query.is_true("dry_run"), tags, wait: wait(query)? })
+        Ok(Self { ttl, dry_run: query.is_true("dry_run"), tags, wait: waiting(query)? })
     }
 
     /// `412` unless what would be written over is one of the versions that may be.
@@ -59,21 +58,22 @@ impl Terms {
 
     /// Gives the answer to a write of this revision; if the terms say so, once it is live.
     pub(super) async fn settle(&self, parts: &AdminParts, at: Revision, answer: Answer) -> Answer {
-        let Some(limit) = self.wait else { return answer };
-        if timeout(limit, parts.applied.clone().reached(at)).await.is_ok() {
-            return answer;
+        match self.wait {
+            None => answer,
+            Some(limit) => wait::applied(parts, at, limit, answer).await,
         }
-        let message = format!("written, but not applied within {} ms", limit.as_millis());
-        Answer::json(StatusCode::GATEWAY_TIMEOUT, &json!({ "error_msg": message, "revision": at, "applied": parts.applied.revision() }))
     }
 }
 
-fn wait(query: &Query) -> Result<Option<Duration>, Answer> {
+fn waiting(query: &Query) -> Result<Option<Duration>, Answer> {
     match query.get("wait") {
         None => Ok(None),
         Some("applied") => {
             let limit = query.get("timeout").map(duration::parse).transpose();
             let limit = limit.map_err(|error| Answer::bad(format!("invalid argument timeout: {error}")))?;
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                return Err(Answer::bad("invalid argument timeout: should be more than 0"));
+            }
             Ok(Some(limit.unwrap_or(WAIT).min(LONGEST_WAIT)))
         }
         Some(_) => Err(Answer::bad("invalid argument wait: the only one is applied")),
@@ -111,7 +111,7 @@ mod tests {
         let first = etag(fake.answer("PUT", URI, &[key], UPSTREAM).await);
         let second = etag(fake.answer("PUT", URI, &[key], UPSTREAM).await);
         assert_eq!(etag(fake.answer("GET", URI, &[key], "").await), second);
-        for method in ["PUT", "DELETE"] {
+        for method in ["PUT", "PATCH", "DELETE"] {
             for tag in [first.as_str(), "", "\"x\""] {
                 let told = fake.ask_with(method, URI, &[key, ("if-match", tag)], UPSTREAM).await;
                 assert_eq!(told.0, 412, "{method} {tag}: {}", told.1);
@@ -121,6 +121,8 @@ mod tests {
         assert_eq!(fake.ask_with("PUT", URI, &[key, ("if-match", &both)], UPSTREAM).await.0, 200);
         assert_eq!(fake.ask_with("DELETE", URI, &[key, ("if-match", "*")], "").await.0, 200);
         assert_eq!(fake.ask_with("PUT", URI, &[key, ("if-match", "*")], UPSTREAM).await.0, 412);
+        let told = fake.ask_with("POST", "/apisix/admin/upstreams", &[key, ("if-match", "*")], UPSTREAM).await;
+        assert_eq!((told.0, fake.store.len()), (412, 0), "what is new has no version, and takes no id");
     }
 
     #[tokio::test]
@@ -128,7 +130,7 @@ mod tests {
         let fake = Fake::new();
         let key = ("x-api-key", KEY);
         let tag = etag(fake.answer("PUT", URI, &[key], UPSTREAM).await);
-        for method in ["PUT", "DELETE"] {
+        for method in ["PUT", "PATCH", "DELETE"] {
             fake.store.before_next_commit("/sluice/upstreams/1", Some("{}"));
             assert_eq!(fake.ask_with(method, URI, &[key, ("if-match", &tag)], UPSTREAM).await.0, 412, "{method}");
         }
@@ -145,6 +147,9 @@ mod tests {
             ("PUT", "stream_routes/1", r#"{"upstream_id":"9"}"#, 400),
             ("POST", "upstreams", UPSTREAM, 201),
             ("POST", "upstreams", r#"{"nodes":5}"#, 400),
+            ("PATCH", "upstreams/2", UPSTREAM, 200),
+            ("PATCH", "upstreams/2", r#"{"nodes":5}"#, 400),
+            ("PATCH", "upstreams/9", UPSTREAM, 404),
             ("DELETE", "upstreams/2", "", 200),
             ("DELETE", "upstreams/9", "", 404),
         ] {
@@ -161,9 +166,15 @@ mod tests {
         let (status, body) = fake.ask("PUT", &uri, UPSTREAM).await;
         assert_eq!((status, &body["revision"], &body["applied"]), (504, &json!(1), &json!(null)));
         assert_eq!(body["error_msg"], "written, but not applied within 2000 ms");
-        fake.applied.set(2);
-        assert_eq!(fake.ask("PUT", &uri, UPSTREAM).await.0, 200);
-        for bad in ["wait=seen", "wait=applied&timeout=soon"] {
+        for (method, uri, status) in
+            [("PATCH", URI, 504), ("POST", "/apisix/admin/upstreams", 504), ("DELETE", URI, 504), ("DELETE", URI, 404)]
+        {
+            let (told, body) = fake.ask(method, &format!("{uri}?wait=applied&timeout=2s"), UPSTREAM).await;
+            assert_eq!(told, status, "{method}: {body}");
+        }
+        fake.applied.set(9);
+        assert_eq!(fake.ask("PUT", &uri, UPSTREAM).await.0, 201);
+        for bad in ["wait=seen", "wait=applied&timeout=0s", "wait=applied&timeout=soon"] {
             assert_eq!(fake.ask("PUT", &format!("{URI}?{bad}"), UPSTREAM).await.0, 400, "{bad}");
         }
     }

@@ -1,4 +1,4 @@
-//! What `PUT` and `POST` share: the checks that a body passes, and the transaction that writes it.
+//! What `PUT`, `POST` and `PATCH` share: the checks that a body passes, and the transaction that writes it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,16 +8,17 @@ use serde_json::{Map, Value};
 
 use super::super::envelope::{Answer, value_of};
 use super::super::gate::{Admin, AdminParts};
-use super::super::refs;
+use super::super::refs::{self, Fate};
+use super::patch::Patch;
 use super::terms::{Terms, tagged};
 use crate::base::id::{Id, Key, Kind};
 use crate::base::violation::{Rejected, Stage};
-use crate::control::ingest::Verdict;
+use crate::control::ingest::{self, Verdict};
 use crate::schema;
 use crate::store::{Entry, Guard, Op, Revision, StoreError, Txn};
 
 /// How often a transaction is tried whose guards somebody else broke.
-pub(super) const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 10;
 /// Set by the server alone.
 const TIMES: [&str; 2] = ["create_time", "update_time"];
 
@@ -59,49 +60,78 @@ fn refusal(rejected: &Rejected) -> Answer {
     Answer::invalid(message, &rejected.violations)
 }
 
-/// A checked object on its way to the store.
+/// `400` for a body that two readers could read differently.
+pub(in super::super) fn clear(bytes: &[u8]) -> Result<(), Answer> {
+    let violations = ingest::json_violations(bytes, bytes.len());
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(Answer::invalid(format!("invalid configuration: {}", schema::error_msg(&violations)), &violations))
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Sets the times; an object that is replaced keeps its first.
+pub(super) fn stamp(value: &mut Map<String, Value>, previous: Option<&Entry>) {
+    let created = previous.map(value_of).and_then(|value| value.get("create_time").and_then(Value::as_u64));
+    value.insert("create_time".into(), created.unwrap_or_else(now).into());
+    value.insert("update_time".into(), now().into());
+}
+
+/// What is written.
+pub(super) enum Form {
+    /// An object that is not there yet.
+    New(Map<String, Value>),
+    /// An object, over whatever is there.
+    Whole(Map<String, Value>),
+    /// A change of the object that is there.
+    Change(Patch),
+}
+
+/// A checked body on its way to the store.
 pub(super) struct Draft {
     /// Where it goes.
     pub(super) key: Key,
     /// What goes there, without its times.
-    pub(super) value: Map<String, Value>,
+    pub(super) form: Form,
     /// On what terms.
     pub(super) terms: Terms,
-    /// Whether there may be one already.
-    pub(super) replaces: bool,
 }
 
 impl Draft {
     /// Writes it, so that whoever deletes what it refers to comes before or after; then waits as long as its terms say.
     pub(super) async fn write(self, admin: &Admin) -> Result<Answer, Answer> {
-        let terms = self.terms.clone();
         let written = {
             let _shared = admin.references.read().await;
             self.commit(&admin.parts).await?
         };
         Ok(match written {
-            (answer, Some(at)) => terms.settle(&admin.parts, at, answer).await,
+            (answer, Some(at)) => self.terms.settle(&admin.parts, at, answer).await,
             (answer, None) => answer,
         })
     }
 
     /// What it refers to exists, what it replaces is what was read, or it is all looked at again. No revision: it was a trial.
-    async fn commit(mut self, parts: &AdminParts) -> Result<(Answer, Option<Revision>), Answer> {
+    async fn commit(&self, parts: &AdminParts) -> Result<(Answer, Option<Revision>), Answer> {
         let path = self.key.path(&parts.prefix);
         let mut lost = None;
         for _ in 0..ATTEMPTS {
-            let previous = if self.replaces { parts.store.get(&path).await? } else { None };
+            let previous = if matches!(self.form, Form::New(_)) { None } else { parts.store.get(&path).await? };
+            if previous.is_none() && matches!(self.form, Form::Change(_)) {
+                return Err(Answer::no_key());
+            }
             self.terms.allow(previous.as_ref())?;
-            let txn = self.transaction(parts, &path, previous.as_ref()).await?;
+            let value = Value::Object(self.value(previous.as_ref())?);
+            let txn = self.transaction(parts, &path, previous.as_ref(), &value).await?;
             let status = if previous.is_some() { StatusCode::OK } else { StatusCode::CREATED };
             if self.terms.dry_run {
-                return Ok((Answer::written(status, &path, &Value::Object(self.value)), None));
+                return Ok((Answer::written(status, &path, &value), None));
             }
             match parts.store.commit(txn).await {
-                Ok(at) => {
-                    let answer = tagged(Answer::written(status, &path, &Value::Object(self.value)), at);
-                    return Ok((answer, Some(at)));
-                }
+                Ok(at) => return Ok((tagged(Answer::written(status, &path, &value), at), Some(at))),
                 Err(conflict @ StoreError::Conflict { .. }) => lost = Some(conflict),
                 Err(other) => return Err(other.into()),
             }
@@ -109,27 +139,26 @@ impl Draft {
         Err(lost.map_or_else(Answer::not_found, Answer::from))
     }
 
-    async fn transaction(&mut self, parts: &AdminParts, path: &str, previous: Option<&Entry>) -> Result<Txn, Answer> {
-        self.stamp(previous);
-        let value = Value::Object(std::mem::take(&mut self.value));
-        let referred = refs::guards(parts, self.key.kind, &value).await;
-        let bytes = Bytes::from(value.to_string());
-        if let Value::Object(map) = value {
-            self.value = map;
+    /// The object as it will be, with its times.
+    fn value(&self, previous: Option<&Entry>) -> Result<Map<String, Value>, Answer> {
+        match (&self.form, previous) {
+            (Form::New(value) | Form::Whole(value), _) => {
+                let mut value = value.clone();
+                stamp(&mut value, previous);
+                Ok(value)
+            }
+            (Form::Change(patch), Some(previous)) => patch.over(&self.key, value_of(previous)),
+            (Form::Change(_), None) => Err(Answer::no_key()),
         }
+    }
+
+    async fn transaction(&self, parts: &AdminParts, path: &str, previous: Option<&Entry>, value: &Value) -> Result<Txn, Answer> {
+        let bytes = Bytes::from(value.to_string());
         // with its id and times it must still be what the watcher takes
         judge(parts, &self.key, &bytes)?;
-        let mut guards = referred?;
+        let mut guards = refs::guards(parts, self.key.kind, value, |_| Fate::Untouched).await?;
         guards.push(Guard { key: path.to_owned(), modified: previous.map(|entry| entry.modified) });
         let put = Op::Put { key: path.to_owned(), value: bytes, ttl: self.terms.ttl };
         Ok(Txn { guards, ops: vec![put] })
-    }
-
-    /// Sets the times; an object that is replaced keeps its first.
-    fn stamp(&mut self, previous: Option<&Entry>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let created = previous.map(value_of).and_then(|value| value.get("create_time").and_then(Value::as_u64));
-        self.value.insert("create_time".into(), created.unwrap_or(now).into());
-        self.value.insert("update_time".into(), now.into());
     }
 }

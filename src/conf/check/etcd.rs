@@ -27,7 +27,7 @@ pub(super) fn meaning(etcd: Etcd, notices: &mut Vec<String>) -> Result<EtcdConf,
     if user.is_some() && !secure {
         notices.push("deployment.etcd.password: it crosses the network in clear, since the hosts are http".to_owned());
     }
-    let tls = etcd.tls.map(|given| tls(given, secure)).transpose()?;
+    let tls = tls(etcd.tls, secure)?;
     Ok(EtcdConf { hosts, timeout, user, tls })
 }
 
@@ -70,21 +70,27 @@ fn scheme(url: &str) -> Option<bool> {
     }
 }
 
-fn tls(At { place, value: given }: At<EtcdTls>, secure: bool) -> Result<EtcdTlsConf, Fault> {
-    if !secure {
-        return Err(fault(place, "tls", "the hosts are http: write https"));
-    }
-    if let Some(At { place, value: false }) = given.verify {
+/// What is said beyond https; `None`: nothing.
+fn tls(given: EtcdTls, secure: bool) -> Result<Option<EtcdTlsConf>, Fault> {
+    let EtcdTls { cert, key, ca, verify, sni } = given;
+    if let Some(At { place, value: false }) = verify {
         let text = "the servers are always verified: give their authority as `ca` and, if their name is another one, `sni`";
         return Err(fault(place, "tls.verify", text));
     }
-    let identity = match (given.cert, given.key) {
-        (Some(cert), Some(key)) => Some((cert, key)),
+    let paths = [&cert, &key, &ca].map(|path| path.as_ref().map(|path| &path.place));
+    let place = paths.into_iter().flatten().chain(sni.as_ref().map(|name| &name.place)).next().cloned();
+    match place {
+        Some(place) if !secure => return Err(fault(place, "tls", "the hosts are http: write https")),
+        Some(_) => {}
+        None => return Ok(None),
+    }
+    let identity = match (cert, key) {
+        (Some(cert), Some(key)) => Some((cert.value, key.value)),
         (None, None) => None,
-        (Some(_), None) => return Err(fault(place, "tls", "a `cert` needs its `key`")),
-        (None, Some(_)) => return Err(fault(place, "tls", "a `key` needs its `cert`")),
+        (Some(cert), None) => return Err(fault(cert.place, "tls.cert", "there is no `key` beside it")),
+        (None, Some(key)) => return Err(fault(key.place, "tls.key", "there is no `cert` beside it")),
     };
-    Ok(EtcdTlsConf { identity, ca: given.ca, sni: given.sni })
+    Ok(Some(EtcdTlsConf { identity, ca: ca.map(|ca| ca.value), sni: sni.map(|sni| sni.value) }))
 }
 
 fn fault(place: Place, key: &str, text: &str) -> Fault {

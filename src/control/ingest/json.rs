@@ -20,7 +20,12 @@ pub const DEEPEST: usize = 64;
 /// # Errors
 /// What is wrong with the bytes; at least one violation.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Vec<Violation>> {
-    let text = readable(bytes).map_err(|v| vec![v])?;
+    parse_within(bytes, LARGEST)
+}
+
+/// [`parse`] with a limit of the caller's own, in bytes.
+pub(super) fn parse_within(bytes: &[u8], largest: usize) -> Result<Value, Vec<Violation>> {
+    let text = readable(bytes, largest).map_err(|v| vec![v])?;
     let notes = RefCell::new(Notes::default());
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Node { notes: &notes, depth: 0 }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
@@ -36,9 +41,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, Vec<Violation>> {
 }
 
 /// What can be said before any parsing.
-fn readable(bytes: &[u8]) -> Result<&str, Violation> {
-    if bytes.len() > LARGEST {
-        let text = format!("the value has {} bytes; at most {LARGEST} are read", bytes.len());
+fn readable(bytes: &[u8], largest: usize) -> Result<&str, Violation> {
+    if bytes.len() > largest {
+        let text = format!("the value has {} bytes; at most {largest} are read", bytes.len());
         return Err(Violation::new("", "too_large", text));
     }
     let wrong = |message: String| Violation::new("", "json", message);
