@@ -57,7 +57,7 @@ fn every_form_of_an_address_is_bound() {
 #[test]
 fn what_the_file_may_not_say_is_refused_with_its_line() {
     for (case, text, says) in [
-        ("etcd", "deployment:\n  config_provider: etcd\n", "etcd"),
+        ("file", "deployment:\n  config_provider: file\n", "file"),
         ("unknown", "gateway:\n  stream_porxy:\n    tcp:\n      - 9100\n", "stream_proxy"),
     ] {
         let dir = tempfile::tempdir().unwrap();

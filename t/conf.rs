@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sluice::conf::{AccessFormat, Conf, LogFormat, Provider, ProxyMode, Role, load, parse};
+use sluice::conf::{AccessFormat, Conf, EtcdConf, EtcdTlsConf, LogFormat, Provider, ProxyMode, Role, load, parse};
 
 const SEED_KEY: &str = "edd1c9f034335f136f87ad84b625c8f1";
 
@@ -264,7 +264,7 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         ("gateway: {proxy_protocol: {trusted: [10.0.0.1]}}", "gateway.proxy_protocol.trusted: "),
         ("gateway: {data_encryption: {keyring: [qeddd145sfvddff3]}}", "gateway.data_encryption.keyring: "),
         ("gateway: {dns_resolver: [127.0.0.1:1053]}", "gateway.dns_resolver: "),
-        ("deployment: {etcd: {host: [\"http://127.0.0.1:2379\"], password: x}}", "deployment.etcd: "),
+        ("deployment: {etcd: {host: [\"http://127.0.0.1:2379\"], password: x}}", "deployment.etcd: not used by config_provider embedded"),
         ("deployment: {file: {path: resources.yaml}}", "deployment.file: "),
         ("deployment: {admin: {admin_key_required: false}}", "deployment.admin.admin_key_required is false: "),
         ("telemetry: {control_listen: \"0.0.0.0:9092\"}", "telemetry.control_listen: "),
@@ -279,32 +279,86 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
     assert!(error.starts_with("conf/config.yaml:2: this build does not serve config_provider file yet\n"), "{error}");
 }
 
+/// `text` under `deployment.etcd`, with the provider etcd.
+fn etcd(text: &str) -> Result<Conf, String> {
+    read(&format!("deployment:\n  config_provider: etcd\n  etcd:\n{text}"))
+}
+
+fn etcd_conf(conf: &Conf) -> &EtcdConf {
+    match &conf.provider {
+        Provider::Etcd(etcd) => etcd,
+        other @ Provider::Embedded { .. } => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn an_etcd_cluster_is_named_by_its_members() {
-    let etcd = |text: &str| read(&format!("deployment:\n  config_provider: etcd\n  etcd: {{{text}}}\n"));
-    let conf = |text: &str| match etcd(text).unwrap().provider {
-        Provider::Etcd(conf) => conf,
-        Provider::Embedded { .. } => panic!("{text}: not etcd"),
-    };
-    let plain = conf("");
-    assert_eq!((plain.hosts, plain.timeout), (vec!["http://127.0.0.1:2379".to_owned()], Duration::from_secs(5)));
-    let full = conf(
-        "host: [\"https://a:1\", \"https://b:2\"], timeout: 3, user: u, password: p, tls: {cert: c.pem, key: k.pem, ca: a.pem, sni: etcd, verify: true}",
-    );
-    assert_eq!((full.hosts.len(), full.timeout), (2, Duration::from_secs(3)));
-    assert_eq!(full.login.map(|(user, password)| (user, password.reveal().clone())), Some(("u".to_owned(), "p".to_owned())));
-    assert_eq!(full.identity, Some(("c.pem".into(), "k.pem".into())));
+fn etcd_needs_no_more_than_its_name() {
+    let conf = read("deployment: {config_provider: etcd}").unwrap();
+    let expected = EtcdConf { hosts: vec!["http://127.0.0.1:2379".into()], timeout: Duration::from_secs(5), user: None, tls: None };
+    assert_eq!((etcd_conf(&conf), conf.prefix.as_str(), conf.notices.len()), (&expected, "/sluice", 0));
+}
+
+#[test]
+fn every_key_of_etcd_is_read() {
+    let conf = etcd(
+        "    host:
+      - https://etcd-0:2379
+      - https://[::1]:2379/
+    prefix: /gateways/blue
+    timeout: 1500ms
+    user: sluice
+    password: 0012
+    tls: {cert: c.pem, key: k.pem, ca: ca.pem, verify: true, sni: etcd.internal}
+",
+    )
+    .unwrap();
+    let etcd = etcd_conf(&conf);
+    assert_eq!(etcd.hosts, ["https://etcd-0:2379", "https://[::1]:2379"]);
+    assert_eq!((conf.prefix.as_str(), etcd.timeout), ("/gateways/blue", Duration::from_millis(1500)));
+    let (user, password) = etcd.user.clone().unwrap();
+    assert_eq!((user.as_str(), password.reveal().as_str()), ("sluice", "0012"));
+    let tls = etcd.tls.clone().unwrap();
+    assert_eq!(tls.identity, Some(("c.pem".into(), "k.pem".into())));
+    assert_eq!((tls.ca, tls.sni.as_deref()), (Some("ca.pem".into()), Some("etcd.internal")));
+    assert!(conf.notices.is_empty(), "{:?}", conf.notices);
+    assert!(!format!("{:?}", conf.provider).contains("0012"));
+    let env = [
+        ("SLUICE_DEPLOYMENT__ETCD__HOST", "[https://a:1, https://b:2]"),
+        ("SLUICE_DEPLOYMENT__ETCD__TLS__CA", "x.pem"),
+        ("SLUICE_DEPLOYMENT__CONFIG_PROVIDER", "etcd"),
+    ];
+    let conf = with("", &env).unwrap();
+    assert_eq!(etcd_conf(&conf).hosts, ["https://a:1", "https://b:2"]);
+    assert_eq!(etcd_conf(&conf).tls, Some(EtcdTlsConf { identity: None, ca: Some("x.pem".into()), sni: None }));
+}
+
+#[test]
+fn what_etcd_cannot_be_is_told_with_its_line() {
     for (text, says) in [
-        ("host: []", "at least one member"),
-        ("host: [\"127.0.0.1:2379\"]", "127.0.0.1:2379 begins with neither http:// nor https://"),
-        ("host: [\"http://a:1\", \"https://b:1\"]", "one scheme"),
-        ("user: u", "a user needs a `password`"),
-        ("password: p", "a password needs a `user`"),
-        ("tls: {cert: c.pem}", "`cert` and `key` need each other"),
-        ("tls: {verify: false}", "members are always verified"),
+        ("    host: []\n", "4: `deployment.etcd.host`: expected at least one"),
+        ("    host:\n      - 127.0.0.1:2379\n", "5: `deployment.etcd.host`: expected http://host:port or https://host:port"),
+        ("    host:\n      - http://a:1\n      - https://b:1\n", "6: `deployment.etcd.host`: all hosts are http or all are https"),
+        ("    host:\n      - http://a:1\n      - http://a:1/\n", "6: `deployment.etcd.host`: it stands here for the second time"),
+        ("    host: http://a:1\n", "4: `deployment.etcd.host`: expected a list, found text"),
+        ("    timeout: 1ms\n", "4: `deployment.etcd.timeout`: expected at least 100ms"),
+        ("    user: a\n", "4: `deployment.etcd.user`: there is no `password` beside it"),
+        ("    password: hunter2\n", "4: `deployment.etcd.password`: there is no `user` beside it"),
+        ("    tls: {ca: ca.pem}\n", "4: `deployment.etcd.tls`: the hosts are http: write https"),
+        ("    host: [https://a:1]\n    tls:\n      verify: false\n", "6: `deployment.etcd.tls.verify`: the servers are always verified"),
+        ("    host: [https://a:1]\n    tls: {cert: c.pem}\n", "5: `deployment.etcd.tls.cert`: there is no `key` beside it"),
+        ("    host: [https://a:1]\n    tls: {key: k.pem}\n", "5: `deployment.etcd.tls.key`: there is no `cert` beside it"),
+        ("    hosts: [https://a:1]\n", "4: unknown key `hosts` in `deployment.etcd` (did you mean `host`?)"),
     ] {
         let error = etcd(text).unwrap_err();
-        assert!(error.contains(says), "{text}: {error}");
+        assert!(error.starts_with(&format!("conf/config.yaml:{says}")), "{text}{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    for (text, begins) in [
+        ("    user: a\n    password: b\n", "deployment.etcd.password: it crosses the network in clear"),
+        ("    prefix: /a\n  embedded: {path: a.redb}\n", "deployment.embedded: not used by config_provider etcd"),
+    ] {
+        let notices = etcd(text).unwrap().notices;
+        assert!(matches!(notices.as_slice(), [one] if one.starts_with(begins)), "{text}{notices:?}");
     }
 }
 

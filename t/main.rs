@@ -31,6 +31,7 @@ mod docs;
 mod durability;
 mod edits;
 mod instances;
+mod etcd_faults;
 mod layers;
 mod lifecycle;
 mod observability;

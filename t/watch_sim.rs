@@ -114,6 +114,11 @@ impl Script {
         self.watcher.as_ref().unwrap().due()
     }
 
+    /// The time until something is due.
+    fn left(&self) -> Duration {
+        self.due().expect("something is due").saturating_sub(self.now)
+    }
+
     /// Lets time pass until something is due.
     fn wait(&mut self) -> Vec<Output> {
         self.now = self.due().expect("something is due").max(self.now);
@@ -163,7 +168,7 @@ fn a_listing_that_fails_waits_ever_longer_and_no_longer_than_5_seconds() {
     let mut longest = Duration::ZERO;
     for _ in 0..20 {
         assert_eq!(it.take(Input::Failed(Failure::Unavailable)), []);
-        longest = longest.max(it.due().unwrap() - it.now);
+        longest = longest.max(it.left());
         assert_eq!(it.wait(), [LIST]);
     }
     assert!(longest > S(2) && longest <= S(5), "{longest:?}");
@@ -174,7 +179,7 @@ fn a_store_that_lets_nobody_in_is_asked_every_few_seconds_only() {
     let mut it = Script::new();
     for _ in 0..5 {
         it.take(Input::Failed(Failure::Denied));
-        assert!(it.due().unwrap() - it.now >= Duration::from_millis(2500));
+        assert!(it.left() >= Duration::from_millis(2500));
         it.wait();
     }
 }
@@ -211,7 +216,7 @@ fn a_compacted_watch_lists_again_at_once_but_not_twice_in_a_row() {
     assert_eq!(it.take(Input::Cancelled { compacted: true }), relist(Reason::Compacted));
     it.take(page(&[("/a", 3)], 20));
     assert_eq!(it.take(Input::Cancelled { compacted: true }), [Output::CloseWatch, Output::Resync(Reason::Compacted)]);
-    assert!(it.due().unwrap() - it.now <= Duration::from_millis(200));
+    assert!(it.left() <= Duration::from_millis(200));
     assert_eq!(it.wait(), [LIST]);
     it.take(page(&[("/a", 3)], 30));
     it.take(Input::Created);
@@ -239,11 +244,11 @@ fn a_broken_stream_is_opened_again_behind_the_last_change_after_growing_waits() 
     let mut it = Script::watching();
     it.take(told(vec![put("/c", 12)], false));
     assert_eq!(it.take(Input::Ended), [Output::CloseWatch, health(false, 0)]);
-    let mut waits = vec![it.due().unwrap() - it.now];
+    let mut waits = vec![it.left()];
     for _ in 0..10 {
         assert_eq!(it.wait(), [watch(13)]);
         assert_eq!(it.take(Input::Failed(Failure::Unavailable)), [Output::CloseWatch]);
-        waits.push(it.due().unwrap() - it.now);
+        waits.push(it.left());
     }
     assert!(waits[0] <= Duration::from_millis(100) && waits[10] > S(2) && waits[10] <= S(5), "{waits:?}");
 }

@@ -76,7 +76,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let (applied_writer, applied) = applied();
 
     // store
-    let store = open_store(&conf.provider, &metrics).await?;
+    let store = open_store(&conf, &metrics).await?;
 
     // workshops
     let (upstreams, resolver) = upstream::Registry::new();
@@ -212,14 +212,13 @@ fn start_worker(index: usize, context: &Arc<Context>) -> anyhow::Result<WorkerHa
     Ok(handle)
 }
 
-async fn open_store(provider: &Provider, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(match provider {
+async fn open_store(conf: &Conf, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &conf.provider {
         Provider::Embedded { path } => Arc::new(Embedded::open(path, metrics.clone()).await?),
-        Provider::Etcd(conf) => {
-            let tls = EtcdTls { identity: conf.identity.clone(), ca: conf.ca.clone(), sni: conf.sni.clone() };
-            let secure = conf.hosts.iter().any(|host| host.starts_with("https://"));
+        Provider::Etcd(etcd) => {
+            let tls = etcd.tls.clone().map(|conf::EtcdTlsConf { identity, ca, sni }| EtcdTls { identity, ca, sni });
             let options =
-                EtcdOptions { hosts: conf.hosts.clone(), timeout: conf.timeout, user: conf.login.clone(), tls: secure.then_some(tls) };
+                EtcdOptions { hosts: etcd.hosts.clone(), timeout: etcd.timeout, user: etcd.user.clone(), tls, prefix: conf.prefix.clone() };
             Arc::new(Etcd::new(&options, metrics.clone()).await?)
         }
     })

@@ -194,13 +194,13 @@ pub(super) struct Deployment {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Etcd {
-    pub(super) host: Option<At<Vec<String>>>,
+    pub(super) host: Option<At<Vec<At<String>>>>,
     pub(super) prefix: Option<At<String>>,
-    #[serde(deserialize_with = "duration")]
-    pub(super) timeout: Option<Duration>,
+    #[serde(deserialize_with = "placed_duration")]
+    pub(super) timeout: Option<At<Duration>>,
     pub(super) user: Option<At<String>>,
-    #[serde(deserialize_with = "secret")]
-    pub(super) password: Option<Secret<String>>,
+    #[serde(deserialize_with = "placed_secret")]
+    pub(super) password: Option<At<Secret<String>>>,
     pub(super) tls: EtcdTls,
 }
 
@@ -209,9 +209,9 @@ pub(super) struct Etcd {
 pub(super) struct EtcdTls {
     pub(super) cert: Option<At<PathBuf>>,
     pub(super) key: Option<At<PathBuf>>,
-    pub(super) ca: Option<PathBuf>,
+    pub(super) ca: Option<At<PathBuf>>,
     pub(super) verify: Option<At<bool>>,
-    pub(super) sni: Option<String>,
+    pub(super) sni: Option<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -321,6 +321,16 @@ fn secret<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Secret<String>>, D::
 
 fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
     Ok(Option::<Parsed<Time>>::deserialize(d)?.map(|p| p.0.0))
+}
+
+fn placed_duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<At<Duration>>, D::Error> {
+    let given = Option::<At<Parsed<Time>>>::deserialize(d)?;
+    Ok(given.map(|At { place, value }| At { place, value: value.0.0 }))
+}
+
+fn placed_secret<'de, D: Deserializer<'de>>(d: D) -> Result<Option<At<Secret<String>>>, D::Error> {
+    let given = Option::<At<String>>::deserialize(d)?;
+    Ok(given.map(|At { place, value }| At { place, value: Secret::new(value) }))
 }
 
 struct Time(Duration);

@@ -98,24 +98,31 @@ pub enum Provider {
         /// The file.
         path: PathBuf,
     },
-    /// In an etcd cluster, shared by all gateways that name it.
+    /// In an etcd cluster.
     Etcd(EtcdConf),
 }
 
 /// An etcd cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdConf {
-    /// The members, `http://host:port` or `https://host:port`; at least one, all with one scheme.
+    /// Its members, `http://host:port` or all `https`; at least one.
     pub hosts: Vec<String>,
     /// How long one member may take for one answer.
     pub timeout: Duration,
     /// Name and password.
-    pub login: Option<(String, Secret<String>)>,
-    /// A PEM certificate and its key, which this gateway shows.
+    pub user: Option<(String, Secret<String>)>,
+    /// TLS beyond the system's authorities.
+    pub tls: Option<EtcdTlsConf>,
+}
+
+/// TLS to etcd. Servers are always verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EtcdTlsConf {
+    /// PEM files of our certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// A PEM file of the authorities that the members' certificates must come from; `None`: the system's.
+    /// A PEM file of authorities; `None`: the system's.
     pub ca: Option<PathBuf>,
-    /// The name that the members' certificates must have; `None`: the host's.
+    /// The name that the servers' certificates must have; `None`: the host's.
     pub sni: Option<String>,
 }
 

@@ -41,6 +41,9 @@ pub struct EtcdOptions {
     pub user: Option<(String, Secret<String>)>,
     /// TLS beyond the system's authorities.
     pub tls: Option<EtcdTls>,
+    /// The prefix of configuration. How well it is followed is told in metrics, and a listing of it that lost most objects is held
+    /// back. What others write beside it comes and goes as it likes.
+    pub prefix: String,
 }
 
 /// Files and names for TLS. Servers are always verified.
@@ -65,6 +68,8 @@ struct Shared {
     metrics: Metrics,
     /// One call as a whole, over all members.
     limit: Duration,
+    /// The prefix of configuration.
+    prefix: String,
 }
 
 impl Etcd {
@@ -72,11 +77,17 @@ impl Etcd {
     pub async fn new(options: &EtcdOptions, metrics: Metrics) -> Result<Self, StoreError> {
         let members = Members::new(options).await?;
         let limit = options.timeout.saturating_mul(2);
-        Ok(Self { shared: Arc::new(Shared { members, metrics, limit }), accept: signal::Sender::new(0) })
+        let prefix = options.prefix.trim_end_matches('/').to_owned();
+        Ok(Self { shared: Arc::new(Shared { members, metrics, limit, prefix }), accept: signal::Sender::new(0) })
     }
 }
 
 impl Shared {
+    /// Whether keys under this prefix are configuration.
+    fn is_config(&self, prefix: &str) -> bool {
+        prefix.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// A part of what is under a prefix: from a key on, as of a revision.
     async fn page(&self, prefix: &str, from: Option<&Bytes>, at: Option<Revision>) -> Result<Page, Fault> {
         let get = |client: Client| {

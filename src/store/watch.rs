@@ -94,6 +94,13 @@ impl Watcher {
         Self { phase: Phase::Idle, memory: Memory::default(), pace, tries, resyncs, next_audit, up: false, told: None }
     }
 
+    /// The same without a guard: whatever a listing lost is deleted.
+    #[must_use]
+    pub fn unguarded(mut self) -> Self {
+        self.memory = Memory::unguarded();
+        self
+    }
+
     /// The revision of what was emitted; 0 before the first listing.
     pub fn position(&self) -> Revision {
         self.memory.position()
@@ -134,7 +141,7 @@ impl Watcher {
             Input::Progress(header) => self.progress(phase, now, header, &mut todo),
             Input::Cancelled { compacted } => self.cancelled(phase, now, compacted, &mut todo),
             Input::Ended => self.ended(phase, now, &mut todo),
-            Input::Audited { tally, header } => self.audited(phase, now, tally, header, &mut todo),
+            Input::Audited { tally, header } => self.audited(phase, now, &tally, header, &mut todo),
             Input::Tick => self.tick(phase, now, &mut todo),
             Input::Accept => {
                 todo.extend(self.memory.accept().map(Output::Emit));
@@ -257,10 +264,10 @@ impl Watcher {
 
     // === audits
 
-    fn audited(&mut self, phase: Phase, now: Duration, tally: Tally, header: Header, todo: &mut Todo) -> Phase {
+    fn audited(&mut self, phase: Phase, now: Duration, tally: &Tally, header: Header, todo: &mut Todo) -> Phase {
         match phase {
             Phase::Vetting { stream, expected, waiting } => {
-                if tally != expected || self.memory.doubts(header) {
+                if *tally != expected || self.memory.doubts(header) {
                     return self.relist(now, Reason::Rewound, todo);
                 }
                 self.same_store(header);
@@ -268,7 +275,7 @@ impl Watcher {
                 Phase::Watching { stream, question: Question::None { differed: None } }
             }
             Phase::Watching { stream, question: Question::Ours { expected, differed } } => {
-                if tally != expected || self.memory.doubts(header) {
+                if *tally != expected || self.memory.doubts(header) {
                     return self.relist(now, Reason::Rewound, todo);
                 }
                 self.same_store(header);
@@ -289,7 +296,7 @@ impl Watcher {
         &mut self,
         now: Duration,
         stream: Stream,
-        tally: Tally,
+        tally: &Tally,
         header: Header,
         differed: Option<Revision>,
         todo: &mut Todo,
@@ -298,7 +305,7 @@ impl Watcher {
             return self.relist(now, Reason::Rewound, todo);
         }
         self.next_audit = now + self.pace.audit;
-        if tally == self.memory.tally() {
+        if *tally == self.memory.tally() {
             self.same_store(header);
             return Phase::Watching { stream, question: Question::None { differed: None } };
         }

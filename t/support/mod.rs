@@ -11,6 +11,7 @@ pub mod poll;
 pub mod ports;
 pub mod store;
 pub mod upstream;
+pub mod valve;
 
 pub use conf::Conf;
 pub use etcd::Etcd;

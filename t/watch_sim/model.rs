@@ -75,6 +75,11 @@ impl Seen {
     }
 }
 
+/// A revision as an index.
+fn index(n: u64) -> usize {
+    usize::try_from(n).unwrap()
+}
+
 struct Random(u64);
 
 impl Random {
@@ -132,7 +137,7 @@ impl Store {
     }
 
     fn state(&self, at: u64) -> &Rc<State> {
-        &self.now().states[at as usize]
+        &self.now().states[index(at)]
     }
 
     /// A transaction: keys with a new value, or none.
@@ -164,8 +169,8 @@ impl Store {
     /// Goes back to a revision.
     fn restore(&mut self, to: u64) {
         let mut history = self.now().clone();
-        history.states.truncate(to as usize + 1);
-        history.changes.truncate(to as usize + 1);
+        history.states.truncate(index(to) + 1);
+        history.changes.truncate(index(to) + 1);
         self.lives.push(history);
         self.compacted = self.compacted.min(to);
     }
@@ -220,7 +225,7 @@ struct Subscriber {
 impl Subscriber {
     /// Whether a life had this state at this revision, but for what is held back.
     fn is_of(&self, life: &History) -> bool {
-        let Some(had) = life.states.get(self.at as usize) else { return false };
+        let Some(had) = life.states.get(index(self.at)) else { return false };
         self.state.len() == had.len() + self.held && had.iter().all(|(key, entry)| self.state.get(key) == Some(entry))
     }
 
@@ -244,6 +249,7 @@ impl Subscriber {
     }
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct World {
     random: Random,
     store: Store,
@@ -291,7 +297,7 @@ pub fn run(seed: u64, steps: usize, is_loud: bool) -> Seen {
     for step in 0..steps {
         if step % 100 == 0 {
             // calm times, and worse ones
-            faults = [0, 0, 20, 100, 300][world.random.below(5) as usize];
+            faults = [0, 0, 20, 100, 300][index(world.random.below(5))];
         }
         world.step(faults);
     }
@@ -346,15 +352,15 @@ impl World {
                 let failure = if self.random.chance(100) { Failure::Denied } else { Failure::Unavailable };
                 return self.tell(Input::Failed(failure));
             }
-            self.answer(call);
+            self.answer(&call);
         } else {
             self.flow();
         }
     }
 
-    fn answer(&mut self, call: Output) {
+    fn answer(&mut self, call: &Output) {
         let life = self.store.lives.len();
-        let input = match &call {
+        let input = match call {
             Output::List { from, at } => self.store.page(from.as_ref(), *at).map(|page| {
                 if from.is_none() {
                     (self.listing, self.is_mixed) = (life, false);
@@ -370,9 +376,9 @@ impl World {
                 let header = self.store.header();
                 Input::Audited { tally, header }
             }),
-            other => panic!("{other:?} is no call"),
+            Output::CloseWatch | Output::AskProgress | Output::Emit(_) | Output::Resync(_) | Output::Health(_) => panic!("{call:?}"),
         };
-        let is_vetted = matches!((&call, &input), (Output::Audit { at: Some(_) }, Ok(_)));
+        let is_vetted = matches!((call, &input), (Output::Audit { at: Some(_) }, Ok(_)));
         let resyncs = self.resyncs();
         let is_same = !is_vetted || self.asked.is_of(self.store.now());
         self.tell(input.unwrap_or_else(Input::Failed));
@@ -415,14 +421,14 @@ impl World {
         let until = (stream.next + self.random.below(6)).min(self.store.newest());
         let mut changes = Vec::new();
         while stream.next <= until {
-            changes.extend(self.store.now().changes[stream.next as usize].iter().cloned());
+            changes.extend(self.store.now().changes[index(stream.next)].iter().cloned());
             stream.next += 1;
         }
         if changes.is_empty() {
             return;
         }
         while changes.len() > 1 && self.random.chance(300) {
-            let rest = changes.split_off(1 + self.random.below(changes.len() as u64 - 1) as usize);
+            let rest = changes.split_off(1 + index(self.random.below(changes.len() as u64 - 1)));
             stream.begun.push_back(Input::Changes { changes: std::mem::replace(&mut changes, rest), fragment: true });
             self.seen.fragments += 1;
         }
@@ -517,7 +523,7 @@ impl World {
         while self.now < until {
             for _ in 0..200 {
                 if let Some(call) = self.call.take() {
-                    self.answer(call);
+                    self.answer(&call);
                 }
                 self.flow();
             }
@@ -586,8 +592,8 @@ impl World {
             Event::Reset(_) => self.seen.resets += 1,
             Event::Apply { changes, at } => {
                 let is_of_a_revision = |history: &History| {
-                    let skipped = (before + 1..*at).all(|r| history.changes.get(r as usize).is_some_and(|c| c.is_empty()));
-                    skipped && history.changes.get(*at as usize).is_some_and(|c| **c == *changes)
+                    let skipped = (before + 1..*at).all(|r| history.changes.get(index(r)).is_some_and(|c| c.is_empty()));
+                    skipped && history.changes.get(index(*at)).is_some_and(|c| **c == *changes)
                 };
                 let is_continued = *at > before && self.store.lives.iter().any(is_of_a_revision);
                 // a listing without its deletes, or the deletes

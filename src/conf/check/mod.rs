@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::error::{Fault, Place};
-use super::file::{Deployment, File, Listen, ProviderName, StreamProxy, Telemetry};
+use super::file::{Etcd, File, Listen, PathOnly, ProviderName, StreamProxy, Telemetry};
 use super::stream::{Claimed, listeners};
 use super::typed::At;
 use super::{AccessLogConf, Conf, LogConf, Provider, ProxyMode};
@@ -33,8 +33,8 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
     let udp = listeners(Transport::Udp, udp, &gateway.proxy_protocol)?;
     let (tcp, udp) = served(proxy_mode, tcp, udp, &mut notices);
 
-    let provider = provider(&deployment)?;
-    let prefix = prefix(deployment.etcd.prefix)?;
+    let prefix = prefix(deployment.etcd.prefix.clone())?;
+    let provider = provider(deployment.config_provider, deployment.embedded, deployment.etcd, &mut notices)?;
     let mut claims = Vec::new();
     let admin = match gateway.enable_admin {
         Some(false) => None,
@@ -74,16 +74,14 @@ fn served(mode: ProxyMode, tcp: Vec<Claimed>, udp: Vec<Claimed>, notices: &mut V
     (Vec::new(), Vec::new())
 }
 
-fn provider(deployment: &Deployment) -> Result<Provider, Fault> {
-    let (name, place) = match &deployment.config_provider {
-        Some(At { value: ProviderName::Etcd, .. }) => return etcd::meaning(&deployment.etcd).map(Provider::Etcd),
-        Some(At { place, value: ProviderName::File }) => ("file", place),
+fn provider(name: Option<At<ProviderName>>, embedded: PathOnly, etcd: Etcd, notices: &mut Vec<String>) -> Result<Provider, Fault> {
+    match name {
         Some(At { value: ProviderName::Embedded, .. }) | None => {
-            let path = deployment.embedded.path.clone().unwrap_or_else(|| STORE_PATH.into());
-            return Ok(Provider::Embedded { path });
+            Ok(Provider::Embedded { path: embedded.path.unwrap_or_else(|| STORE_PATH.into()) })
         }
-    };
-    Err(Fault::new(place.clone(), format!("this build does not serve config_provider {name} yet")))
+        Some(At { value: ProviderName::Etcd, .. }) => Ok(Provider::Etcd(etcd::meaning(etcd, notices)?)),
+        Some(At { place, value: ProviderName::File }) => Err(Fault::new(place, "this build does not serve config_provider file yet")),
+    }
 }
 
 fn prefix(given: Option<At<String>>) -> Result<String, Fault> {

@@ -21,6 +21,8 @@ use crate::store::{Event, Revision, StoreError, Subscription};
 pub(super) struct Follower {
     shared: Arc<Shared>,
     prefix: String,
+    /// Whether its state is told in metrics.
+    is_config: bool,
     watcher: Watcher,
     began: Instant,
     call: Option<Running>,
@@ -53,11 +55,13 @@ enum Answer {
 impl Follower {
     /// Lists the prefix; the rest is done while somebody waits for events.
     pub(super) async fn begin(shared: Arc<Shared>, prefix: &str, accept: signal::Receiver<u64>) -> Result<Self, StoreError> {
-        let seed = getrandom::u64().unwrap_or(1);
+        let watcher = Watcher::new(Pace::default(), getrandom::u64().unwrap_or(1));
+        let is_config = shared.is_config(prefix);
         let mut follower = Self {
             shared,
             prefix: prefix.to_owned(),
-            watcher: Watcher::new(Pace::default(), seed),
+            is_config,
+            watcher: if is_config { watcher } else { watcher.unguarded() },
             began: Instant::now(),
             call: None,
             stream: None,
@@ -146,7 +150,9 @@ impl Follower {
             Output::AskProgress => self.ask_progress(),
             Output::Emit(event) => self.outbox.push_back(event),
             Output::Resync(reason) => {
-                self.shared.metrics.count_resync(reason.as_str());
+                if self.is_config {
+                    self.shared.metrics.count_resync(reason.as_str());
+                }
                 let position = self.watcher.position();
                 tracing::warn!(reason = reason.as_str(), position, prefix = self.prefix, "everything is listed again");
             }
@@ -195,9 +201,11 @@ impl Follower {
     }
 
     fn tell(&self, health: Health) {
-        self.shared.metrics.set_store_up(health.up);
-        self.shared.metrics.set_config_stale(!health.up || health.held > 0);
-        self.shared.metrics.set_config_held(health.held);
+        if self.is_config {
+            self.shared.metrics.set_store_up(health.up);
+            self.shared.metrics.set_config_stale(!health.up || health.held > 0);
+            self.shared.metrics.set_config_held(health.held);
+        }
         let prefix = &self.prefix;
         if !health.up {
             let reason = self.fault.as_deref().unwrap_or_default();

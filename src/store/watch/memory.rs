@@ -19,9 +19,16 @@ pub(super) struct Memory {
     held: BTreeSet<Arc<str>>,
     /// The header of the newest answer that the content came from, with the revision of the content.
     seen: Option<Header>,
+    /// All deletes pass.
+    is_unguarded: bool,
 }
 
 impl Memory {
+    /// An empty one from which nothing is ever held back.
+    pub(super) fn unguarded() -> Self {
+        Self { is_unguarded: true, ..Self::default() }
+    }
+
     /// The revision of the content: of the last listing, or of the last change if that is newer.
     pub(super) fn position(&self) -> Revision {
         self.seen.map_or(0, |seen| seen.at)
@@ -55,7 +62,7 @@ impl Memory {
         let removed: BTreeSet<Arc<str>> = self.keys.keys().chain(&self.held).filter(gone).cloned().collect();
         self.keys = keys;
         self.seen = Some(header);
-        if removed.len() > FEW && removed.len() > before / 2 {
+        if !self.is_unguarded && removed.len() > FEW && removed.len() > before / 2 {
             self.held = removed;
             let mut entries = entries;
             entries.sort_by_key(|entry| entry.modified);
@@ -179,6 +186,14 @@ mod tests {
         assert!(matches!(with(10).adopt(vec![], header(10)), Event::Reset(_)));
         assert!(matches!(with(22).adopt((0..11).map(|key| entry(key, 1)).collect(), header(10)), Event::Reset(_)));
         assert!(matches!(with(21).adopt((0..10).map(|key| entry(key, 1)).collect(), header(10)), Event::Apply { .. }));
+    }
+
+    #[test]
+    fn without_a_guard_every_delete_passes() {
+        let mut memory = Memory::unguarded();
+        memory.adopt((0..30).map(|key| entry(key, 1)).collect(), header(9));
+        assert!(matches!(memory.adopt(vec![], header(10)), Event::Reset(_)));
+        assert_eq!(memory.held(), 0);
     }
 
     #[test]
