@@ -275,10 +275,36 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
     for quiet in ["gateway: {ssl: {enable: false}, proxy_protocol: {enable_tcp_pp: false}}", "deployment: {etcd: {prefix: /a/b-c}}"] {
         assert!(read(quiet).unwrap().notices.is_empty(), "{quiet}");
     }
-    for provider in ["etcd", "file"] {
-        let error = read(&format!("deployment:\n  config_provider: {provider}\n")).unwrap_err();
-        let says = format!("conf/config.yaml:2: this build does not serve config_provider {provider} yet\n");
-        assert!(error.starts_with(&says), "{error}");
+    let error = read("deployment:\n  config_provider: file\n").unwrap_err();
+    assert!(error.starts_with("conf/config.yaml:2: this build does not serve config_provider file yet\n"), "{error}");
+}
+
+#[test]
+fn an_etcd_cluster_is_named_by_its_members() {
+    let etcd = |text: &str| read(&format!("deployment:\n  config_provider: etcd\n  etcd: {{{text}}}\n"));
+    let conf = |text: &str| match etcd(text).unwrap().provider {
+        Provider::Etcd(conf) => conf,
+        Provider::Embedded { .. } => panic!("{text}: not etcd"),
+    };
+    let plain = conf("");
+    assert_eq!((plain.hosts, plain.timeout), (vec!["http://127.0.0.1:2379".to_owned()], Duration::from_secs(5)));
+    let full = conf(
+        "host: [\"https://a:1\", \"https://b:2\"], timeout: 3, user: u, password: p, tls: {cert: c.pem, key: k.pem, ca: a.pem, sni: etcd, verify: true}",
+    );
+    assert_eq!((full.hosts.len(), full.timeout), (2, Duration::from_secs(3)));
+    assert_eq!(full.login.map(|(user, password)| (user, password.reveal().clone())), Some(("u".to_owned(), "p".to_owned())));
+    assert_eq!(full.identity, Some(("c.pem".into(), "k.pem".into())));
+    for (text, says) in [
+        ("host: []", "at least one member"),
+        ("host: [\"127.0.0.1:2379\"]", "127.0.0.1:2379 begins with neither http:// nor https://"),
+        ("host: [\"http://a:1\", \"https://b:1\"]", "one scheme"),
+        ("user: u", "a user needs a `password`"),
+        ("password: p", "a password needs a `user`"),
+        ("tls: {cert: c.pem}", "`cert` and `key` need each other"),
+        ("tls: {verify: false}", "members are always verified"),
+    ] {
+        let error = etcd(text).unwrap_err();
+        assert!(error.contains(says), "{text}: {error}");
     }
 }
 

@@ -24,6 +24,7 @@ mod cases_o;
 mod cases_p;
 mod cases_q;
 mod cli;
+mod cluster;
 mod compose;
 mod conf;
 mod docs;

@@ -29,6 +29,7 @@ use crate::live::nodes::{NodeStatus, Nodes};
 use crate::live::sessions::{Session, Sessions};
 use crate::model::Origin;
 use crate::schema::Schemas;
+use crate::store::Store;
 use crate::telemetry::LogLevel;
 use crate::telemetry::stamp::rfc3339;
 
@@ -54,6 +55,8 @@ pub struct ControlParts {
     pub schemas: Arc<Schemas>,
     /// The log, to change its level.
     pub log: LogLevel,
+    /// The store, to let held deletes pass.
+    pub store: Arc<dyn Store>,
 }
 
 impl std::fmt::Debug for ControlParts {
@@ -89,6 +92,11 @@ impl Site for Control {
             (&Method::GET, ["schema"]) => Ok(schema(parts)),
             (&Method::GET, ["log-level"]) => Ok(Answer::ok(&json!({ "level": parts.log.get() }))),
             (&Method::PUT, ["log-level"]) => log_level(&parts.log, &body),
+            (&Method::POST, ["accept"]) => {
+                parts.store.accept();
+                tracing::warn!("an operator lets the held deletes pass");
+                Ok(Answer::ok(&json!({ "accepted": true })))
+            }
             (method, asked) => Err(refused(method, asked)),
         };
         result.unwrap_or_else(|refusal| refusal)
@@ -101,6 +109,7 @@ fn refused(method: &Method, asked: &[&str]) -> Answer {
         ["config" | "rejections" | "listeners" | "upstreams" | "sessions" | "instances" | "schema"] | ["config", _, _] => "GET",
         ["sessions", _] => "DELETE",
         ["log-level"] => "GET, PUT",
+        ["accept"] => "POST",
         _ => return Answer::not_found(),
     };
     Answer::not_allowed(format!("not supported `{method}` method, only {allowed}"), allowed)
@@ -286,6 +295,7 @@ mod tests {
             fleet: crate::live::fleet::fleet("a").1,
             schemas: Arc::new(Schemas::compile().unwrap()),
             log: level,
+            store: Arc::new(crate::store::Memory::new()),
         };
         World { parts, applied: writer, _log: Box::new(log) }
     }
@@ -454,6 +464,7 @@ mod tests {
             ("POST", "/v1/instances", 405),
             ("GET", "/v1/sessions/1", 405),
             ("DELETE", "/v1/log-level", 405),
+            ("GET", "/v1/accept", 405),
         ] {
             let (told, body) = world.ask(method, uri, "").await;
             assert!(told == status && body["error_msg"].is_string(), "{method} {uri}: {told} {body}");

@@ -19,6 +19,9 @@ pub(super) fn path(store: &Path) -> PathBuf {
 
 /// Reads the key, or makes it.
 pub(super) fn load_or_create(path: &Path) -> anyhow::Result<Secret<String>> {
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
     let created = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match created {
         Ok(mut file) => {

@@ -10,7 +10,7 @@ use crate::live::listeners::{PortState, PortStatus};
 #[derive(Debug)]
 pub(super) struct Banner {
     pub(super) instance: String,
-    pub(super) store: PathBuf,
+    pub(super) store: String,
     pub(super) revision: u64,
     pub(super) workers: usize,
     pub(super) ports: Vec<PortStatus>,
@@ -23,7 +23,7 @@ pub(super) struct Banner {
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "sluice {}, instance {}, {} workers", env!("CARGO_PKG_VERSION"), self.instance, self.workers)?;
-        writeln!(f, "  store     embedded, {}, revision {}", self.store.display(), self.revision)?;
+        writeln!(f, "  store     {}, revision {}", self.store, self.revision)?;
         for port in &self.ports {
             write!(f, "  listener  {} {} ({})", port.port, port.state.as_str(), port.listener)?;
             match &port.state {

@@ -27,7 +27,7 @@ use crate::net::limits;
 use crate::schema::Schemas;
 use crate::snapshot::cell::Cell;
 use crate::snapshot::{Registries, Snapshot};
-use crate::store::{Embedded, Store};
+use crate::store::{Embedded, Etcd, EtcdOptions, EtcdTls, Store};
 use crate::telemetry::{AccessConf, AccessFormat, AccessLog, LogFormat, LogLevel, Metrics, log};
 use crate::upstream;
 
@@ -76,8 +76,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let (applied_writer, applied) = applied();
 
     // store
-    let Provider::Embedded { path } = &conf.provider;
-    let store: Arc<dyn Store> = Arc::new(Embedded::open(path, metrics.clone()).await?);
+    let store = open_store(&conf.provider, &metrics).await?;
 
     // workshops
     let (upstreams, resolver) = upstream::Registry::new();
@@ -156,7 +155,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let admin_key = faces.open(&conf).await?;
     let banner = Banner {
         instance,
-        store: path.clone(),
+        store: store_name(&conf.provider),
         revision: 0,
         workers,
         ports: Vec::new(),
@@ -211,6 +210,26 @@ fn start_worker(index: usize, context: &Arc<Context>) -> anyhow::Result<WorkerHa
     let (handle, worker) = worker(context.clone());
     runtime::start(index, worker).context("a data worker")?;
     Ok(handle)
+}
+
+async fn open_store(provider: &Provider, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match provider {
+        Provider::Embedded { path } => Arc::new(Embedded::open(path, metrics.clone()).await?),
+        Provider::Etcd(conf) => {
+            let tls = EtcdTls { identity: conf.identity.clone(), ca: conf.ca.clone(), sni: conf.sni.clone() };
+            let secure = conf.hosts.iter().any(|host| host.starts_with("https://"));
+            let options =
+                EtcdOptions { hosts: conf.hosts.clone(), timeout: conf.timeout, user: conf.login.clone(), tls: secure.then_some(tls) };
+            Arc::new(Etcd::new(&options, metrics.clone()).await?)
+        }
+    })
+}
+
+fn store_name(provider: &Provider) -> String {
+    match provider {
+        Provider::Embedded { path } => format!("embedded, {}", path.display()),
+        Provider::Etcd(conf) => format!("etcd, {}", conf.hosts.join(" ")),
+    }
 }
 
 fn static_objects(conf: &Conf) -> Vec<(Key, serde_json::Value)> {

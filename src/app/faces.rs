@@ -1,7 +1,7 @@
 //! The three HTTP faces of the process: metrics and health, the control API, the Admin API.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -22,6 +22,9 @@ use crate::live::sessions::Sessions;
 use crate::schema::Schemas;
 use crate::store::Store;
 use crate::telemetry::{LogLevel, Metrics};
+
+/// With etcd there is no file of a store to lie beside: the generated key lies in the folder where that would be.
+const ETCD_KEY: &str = "data/etcd";
 
 /// What the faces show and change.
 pub(super) struct Faces {
@@ -62,13 +65,17 @@ impl Faces {
                 fleet: self.fleet.clone(),
                 schemas: self.schemas.clone(),
                 log: self.level.clone(),
+                store: self.store.clone(),
             };
             let listener = bind(addr, "telemetry.control_listen").await?;
             task::spawn(admin::serve_control(listener, Arc::new(parts), self.watch.clone()));
         }
         let Some(admin) = &conf.admin else { return Ok(None) };
-        let Provider::Embedded { path } = &conf.provider;
-        let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| admin_key::path(path));
+        let beside = match &conf.provider {
+            Provider::Embedded { path } => path.as_path(),
+            Provider::Etcd(_) => Path::new(ETCD_KEY),
+        };
+        let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| admin_key::path(beside));
         let parts = AdminParts {
             store: self.store,
             prefix: conf.prefix.clone(),

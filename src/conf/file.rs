@@ -194,12 +194,24 @@ pub(super) struct Deployment {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Etcd {
-    pub(super) host: Option<Given>,
+    pub(super) host: Option<At<Vec<String>>>,
     pub(super) prefix: Option<At<String>>,
-    pub(super) timeout: Option<Given>,
-    pub(super) user: Option<Given>,
-    pub(super) password: Option<Given>,
-    pub(super) tls: Option<Given>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) timeout: Option<Duration>,
+    pub(super) user: Option<At<String>>,
+    #[serde(deserialize_with = "secret")]
+    pub(super) password: Option<Secret<String>>,
+    pub(super) tls: EtcdTls,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EtcdTls {
+    pub(super) cert: Option<At<PathBuf>>,
+    pub(super) key: Option<At<PathBuf>>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) verify: Option<At<bool>>,
+    pub(super) sni: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

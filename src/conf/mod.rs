@@ -98,6 +98,25 @@ pub enum Provider {
         /// The file.
         path: PathBuf,
     },
+    /// In an etcd cluster, shared by all gateways that name it.
+    Etcd(EtcdConf),
+}
+
+/// An etcd cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdConf {
+    /// The members, `http://host:port` or `https://host:port`; at least one, all with one scheme.
+    pub hosts: Vec<String>,
+    /// How long one member may take for one answer.
+    pub timeout: Duration,
+    /// Name and password.
+    pub login: Option<(String, Secret<String>)>,
+    /// A PEM certificate and its key, which this gateway shows.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// A PEM file of the authorities that the members' certificates must come from; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// The name that the members' certificates must have; `None`: the host's.
+    pub sni: Option<String>,
 }
 
 /// The Admin API.

@@ -25,6 +25,10 @@ pub struct Conf {
     pub control_port: u16,
     pub admin_key: String,
     pub drain_timeout: Option<String>,
+    /// The members of an etcd cluster, which then is the store, and what else is said of it.
+    pub etcd: Vec<String>,
+    pub etcd_login: Option<(String, String)>,
+    pub instance: Option<String>,
     /// Where the store lives, if not in the gateway's own folder.
     pub store: Option<std::path::PathBuf>,
 }
@@ -42,12 +46,21 @@ impl Conf {
             admin_key: KEY.into(),
             drain_timeout: None,
             store: None,
+            etcd: Vec::new(),
+            etcd_login: None,
+            instance: None,
         }
     }
 
     /// Adds a TCP listener: an entry as it stands in the YAML list.
     pub fn tcp(mut self, entry: impl std::fmt::Display) -> Self {
         self.tcp.push(entry.to_string());
+        self
+    }
+
+    /// The store is this etcd, and the gateway has a name of its own in the fleet.
+    pub fn etcd(mut self, members: &[String], instance: &str) -> Self {
+        (self.etcd, self.instance) = (members.to_vec(), Some(instance.into()));
         self
     }
 
@@ -69,13 +82,11 @@ impl Conf {
                 writeln!(out, "      - {entry}").unwrap();
             }
         }
-        let store = self.store.clone().unwrap_or_else(|| dir.join("store.redb"));
+        let store = self.provider(dir);
         write!(
             out,
             "deployment:
-  config_provider: embedded
-  embedded:
-    path: {store}
+{store}
   admin:
     allow_admin:
       - 127.0.0.0/8
@@ -101,7 +112,7 @@ telemetry:
     path: {access}
     sample: 1
 ",
-            store = store.display(),
+            store = store,
             admin_ip = self.admin_ip,
             admin = self.admin_port,
             key = self.admin_key,
@@ -110,6 +121,28 @@ telemetry:
             access = dir.join("access.log").display(),
         )
         .unwrap();
+        out
+    }
+}
+
+impl Conf {
+    fn provider(&self, dir: &Path) -> String {
+        let mut out = String::new();
+        if let Some(instance) = &self.instance {
+            writeln!(out, "  instance_id: {instance}").unwrap();
+        }
+        if self.etcd.is_empty() {
+            let store = self.store.clone().unwrap_or_else(|| dir.join("store.redb"));
+            write!(out, "  config_provider: embedded\n  embedded:\n    path: {}", store.display()).unwrap();
+            return out;
+        }
+        write!(out, "  config_provider: etcd\n  etcd:\n    timeout: 2\n    host:").unwrap();
+        for member in &self.etcd {
+            write!(out, "\n      - {member}").unwrap();
+        }
+        if let Some((user, password)) = &self.etcd_login {
+            write!(out, "\n    user: {user}\n    password: {password}").unwrap();
+        }
         out
     }
 }

@@ -1,6 +1,7 @@
 //! Keys that are read but that this build does not serve yet: each gives one notice, so that none is lost silently.
 
-use crate::conf::file::{File, Given};
+use crate::conf::file::{File, Given, ProviderName};
+use crate::conf::typed::At;
 
 /// One notice per such key that the file has.
 pub(super) fn notices(file: &File) -> Vec<String> {
@@ -8,7 +9,18 @@ pub(super) fn notices(file: &File) -> Vec<String> {
     let pp = &gateway.proxy_protocol;
     let etcd = &deployment.etcd;
     let given = |value: &Option<Given>| value.is_some();
-    let unused_etcd = [&etcd.host, &etcd.timeout, &etcd.user, &etcd.password, &etcd.tls].into_iter().any(given);
+    let chosen = matches!(&deployment.config_provider, Some(At { value: ProviderName::Etcd, .. }));
+    let tls = &etcd.tls;
+    let unused_etcd = !chosen
+        && (etcd.host.is_some()
+            || etcd.timeout.is_some()
+            || etcd.user.is_some()
+            || etcd.password.is_some()
+            || tls.cert.is_some()
+            || tls.key.is_some()
+            || tls.ca.is_some()
+            || tls.verify.is_some()
+            || tls.sni.is_some());
     [
         (given(&gateway.node_listen), "gateway.node_listen: this build does not serve HTTP listeners yet"),
         (gateway.ssl.enable == Some(true), "gateway.ssl.enable: this build does not serve TLS yet"),
@@ -23,7 +35,7 @@ pub(super) fn notices(file: &File) -> Vec<String> {
         (given(&gateway.data_encryption.keyring), "gateway.data_encryption.keyring: this build does not encrypt fields yet"),
         (given(&gateway.dns_resolver), "gateway.dns_resolver: this build asks the system's resolver only"),
         (unused_etcd, "deployment.etcd: not used by config_provider embedded, except prefix"),
-        (deployment.file.path.is_some(), "deployment.file: not used by config_provider embedded"),
+        (deployment.file.path.is_some(), "deployment.file: this build has no provider that uses it"),
     ]
     .into_iter()
     .filter(|(applies, _)| *applies)

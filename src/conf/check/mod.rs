@@ -1,6 +1,7 @@
 //! What the typed file means: defaults, contradictions, and what this build does not serve. Reads no file and no environment.
 
 mod admin;
+mod etcd;
 mod later;
 mod ports;
 
@@ -75,7 +76,7 @@ fn served(mode: ProxyMode, tcp: Vec<Claimed>, udp: Vec<Claimed>, notices: &mut V
 
 fn provider(deployment: &Deployment) -> Result<Provider, Fault> {
     let (name, place) = match &deployment.config_provider {
-        Some(At { place, value: ProviderName::Etcd }) => ("etcd", place),
+        Some(At { value: ProviderName::Etcd, .. }) => return etcd::meaning(&deployment.etcd).map(Provider::Etcd),
         Some(At { place, value: ProviderName::File }) => ("file", place),
         Some(At { value: ProviderName::Embedded, .. }) | None => {
             let path = deployment.embedded.path.clone().unwrap_or_else(|| STORE_PATH.into());
