@@ -41,3 +41,4 @@ mod store_contract;
 mod store_embedded;
 mod support;
 mod tcp_relay;
+mod watch_sim;

@@ -27,6 +27,8 @@ use crate::telemetry::Metrics;
 
 /// How many entries are read at a time.
 const PAGE: i64 = 1000;
+/// How many of the newest values an audit looks at.
+const RECENT: i64 = 8;
 
 /// Where the cluster is and how it is talked to.
 #[derive(Clone, Debug)]
@@ -95,18 +97,16 @@ impl Shared {
         Ok(listing)
     }
 
-    /// How many keys there are under a prefix and how new the newest is, told by all members together.
+    /// How many keys there are under a prefix and which the newest are, told by all members together.
     async fn audit(&self, prefix: &str, at: Option<Revision>) -> Result<(Tally, Header), Fault> {
         let get = |client: Client| {
             let (first, options) = range(prefix, None);
-            let options = options.with_sort(SortTarget::Mod, SortOrder::Descend).with_limit(1).with_keys_only();
+            let options = options.with_sort(SortTarget::Mod, SortOrder::Descend).with_limit(RECENT).with_keys_only();
             let options = options.with_revision(at.map_or(0, wire::number));
             async move { members::kv(&client).get(first, Some(options)).await }
         };
         let answer = self.members.ask(get).await?;
-        let newest = answer.0.kvs.first().map_or(0, |pair| wire::revision(pair.mod_revision));
-        let count = usize::try_from(answer.0.count).unwrap_or(0);
-        Ok((Tally { count, newest }, wire::header(answer.0.header.as_ref())))
+        Ok((wire::tally(&answer), wire::header(answer.0.header.as_ref())))
     }
 
     /// A lease for every time to live in a transaction: keys that end together end in one revision.
@@ -219,6 +219,11 @@ impl Store for Etcd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_audit_asks_for_as_many_values_as_it_looks_at() {
+        assert_eq!(usize::try_from(RECENT), Ok(Tally::RECENT));
+    }
 
     #[test]
     fn the_end_of_a_prefix_is_the_first_key_behind_it() {

@@ -1,9 +1,9 @@
 //! The watcher: a state and a pure `step` from what happened to what is to be done. Follows one prefix for ever. Makes no calls, knows
 //! no clock: time comes in, since the watcher's start.
 //!
-//! List the prefix at one revision, then watch from the next one; after a broken stream watch on behind the last change, once the
-//! store was seen to be the same; after anything that makes a gap possible list again. Never half a revision, never a position from a
-//! header other than a listing's.
+//! List the prefix at one revision, then watch from the next one, also after a broken stream. What a watch tells waits until the store
+//! was seen to hold at our revision what we hold: it may have been restored. After anything that makes a gap possible list again. Never
+//! half a revision, never a position from a header other than a listing's.
 
 mod backoff;
 mod memory;
@@ -37,8 +37,8 @@ enum Phase {
     Idle,
     /// Pages are asked for, one after the other; the first one's header holds for all.
     Listing { first: Option<Header>, entries: Vec<Entry> },
-    /// A watch is being opened. `fresh`: right behind a listing.
-    Starting { since: Duration, fresh: bool },
+    /// A watch is being opened.
+    Starting { since: Duration },
     /// The watch stands, but is the store the same as before? Until an audit of our own revision has told, changes wait.
     Vetting { stream: Stream, expected: Tally, waiting: Vec<Change> },
     /// Changes are told as they come.
@@ -66,7 +66,7 @@ struct Stream {
 }
 
 /// The audit of a watcher that watches.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Question {
     /// None is under way. `differed`: the last one did not fit, at this position.
     None { differed: Option<Revision> },
@@ -113,7 +113,7 @@ impl Watcher {
         };
         match &self.phase {
             Phase::Idle | Phase::Listing { .. } => None,
-            Phase::Starting { since, .. } => Some(*since + self.pace.silence),
+            Phase::Starting { since } => Some(*since + self.pace.silence),
             Phase::Watching { stream, question: Question::None { .. } } => Some(of_stream(stream).min(self.next_audit)),
             Phase::Vetting { stream, .. } | Phase::Watching { stream, .. } => Some(of_stream(stream)),
             Phase::Backoff { until, .. } => Some(*until),
@@ -129,7 +129,7 @@ impl Watcher {
             Input::Begin => list(&mut todo),
             Input::Page(page) => self.page(phase, now, page, &mut todo),
             Input::Failed(failure) => self.failed(phase, now, failure, &mut todo),
-            Input::Created(header) => self.created(phase, now, header, &mut todo),
+            Input::Created => self.created(phase, now, &mut todo),
             Input::Changes { changes, fragment } => self.changes(phase, now, changes, fragment, &mut todo),
             Input::Progress(header) => self.progress(phase, now, header, &mut todo),
             Input::Cancelled { compacted } => self.cancelled(phase, now, compacted, &mut todo),
@@ -153,6 +153,10 @@ impl Watcher {
     fn page(&mut self, phase: Phase, now: Duration, page: Page, todo: &mut Todo) -> Phase {
         let Phase::Listing { first, mut entries } = phase else { return phase };
         let first = first.unwrap_or(page.header);
+        if page.header.is_before(first) {
+            // not the store that the first page came from
+            return list_after(now, self.resyncs.soon(), todo);
+        }
         entries.extend(page.entries);
         if let Some(from) = page.next {
             todo.push(Output::List { from: Some(from), at: Some(first.at) });
@@ -161,7 +165,7 @@ impl Watcher {
         self.up = true;
         self.next_audit = now + self.pace.audit;
         todo.push(Output::Emit(self.memory.adopt(entries, first)));
-        self.watch(now, true, todo)
+        self.watch(now, todo)
     }
 
     /// Lists again: at once, unless that was done a moment ago.
@@ -174,17 +178,14 @@ impl Watcher {
 
     // === the watch
 
-    fn watch(&mut self, now: Duration, fresh: bool, todo: &mut Todo) -> Phase {
+    fn watch(&self, now: Duration, todo: &mut Todo) -> Phase {
         todo.push(Output::OpenWatch { from: self.memory.position() + 1 });
-        Phase::Starting { since: now, fresh }
+        Phase::Starting { since: now }
     }
 
-    fn created(&mut self, phase: Phase, now: Duration, header: Header, todo: &mut Todo) -> Phase {
-        let Phase::Starting { fresh, .. } = phase else { return phase };
+    fn created(&self, phase: Phase, now: Duration, todo: &mut Todo) -> Phase {
+        let Phase::Starting { .. } = phase else { return phase };
         let stream = Stream::new(now);
-        if fresh && !self.memory.doubts(header) {
-            return Phase::Watching { stream, question: Question::None { differed: None } };
-        }
         todo.push(Output::Audit { at: Some(self.memory.position()) });
         Phase::Vetting { stream, expected: self.memory.tally(), waiting: Vec::new() }
     }
@@ -353,8 +354,8 @@ impl Watcher {
     fn tick(&mut self, phase: Phase, now: Duration, todo: &mut Todo) -> Phase {
         match phase {
             Phase::Backoff { until, then: Then::List } if now >= until => list(todo),
-            Phase::Backoff { until, then: Then::Watch } if now >= until => self.watch(now, false, todo),
-            Phase::Starting { since, .. } if now >= since + self.pace.silence => self.ended(phase, now, todo),
+            Phase::Backoff { until, then: Then::Watch } if now >= until => self.watch(now, todo),
+            Phase::Starting { since } if now >= since + self.pace.silence => self.ended(phase, now, todo),
             Phase::Vetting { ref stream, .. } | Phase::Watching { ref stream, .. } if now >= stream.heard + self.pace.silence => {
                 self.ended(phase, now, todo)
             }
@@ -364,9 +365,9 @@ impl Watcher {
             }
             Phase::Watching { mut stream, mut question } => {
                 self.look(&mut stream, now, todo);
-                if let (Question::None { differed }, true) = (question, now >= self.next_audit) {
+                if let (Question::None { differed }, true) = (&question, now >= self.next_audit) {
                     todo.push(Output::Audit { at: None });
-                    question = Question::Newest { differed };
+                    question = Question::Newest { differed: *differed };
                 }
                 Phase::Watching { stream, question }
             }

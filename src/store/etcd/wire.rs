@@ -7,7 +7,7 @@ use etcd_client::proto::{PbEvent, PbKeyValue, PbResponseHeader, PbTxnOpResponse,
 use etcd_client::{Compare, CompareOp, GetOptions, GetResponse, PutOptions, TxnOp, TxnResponse};
 
 use super::fault::Fault;
-use crate::store::watch::{Header, Input, Page};
+use crate::store::watch::{Header, Input, Page, Tally};
 use crate::store::{Change, Entry, Op, Revision, StoreError, Txn};
 
 /// The number that etcd uses for a revision, and back. There are no negative ones.
@@ -50,6 +50,12 @@ pub(super) fn page(answer: GetResponse) -> Page {
     Page { next, header: header(answer.0.header.as_ref()), entries: entries(answer) }
 }
 
+/// An answer as the tally of all that it was asked about.
+pub(super) fn tally(answer: &GetResponse) -> Tally {
+    let newest = answer.0.kvs.iter().map(|pair| (revision(pair.mod_revision), text(&pair.key).into()));
+    Tally::new(usize::try_from(answer.0.count).unwrap_or(0), newest)
+}
+
 /// What an answer tells about the store.
 pub(super) fn header(header: Option<&PbResponseHeader>) -> Header {
     header.map_or(Header { at: 0, cluster: 0, term: 0 }, |header| Header {
@@ -67,7 +73,7 @@ pub(super) fn inputs(message: PbWatchResponse) -> Vec<Input> {
     }
     let mut inputs = Vec::new();
     if message.created {
-        inputs.push(Input::Created(header));
+        inputs.push(Input::Created);
     }
     if !message.events.is_empty() || message.fragment {
         let changes = message.events.into_iter().filter_map(change).collect();
@@ -89,7 +95,7 @@ fn change(event: PbEvent) -> Option<Change> {
 
 /// Whole seconds, at least one: what a lease is measured in.
 pub(super) fn seconds(ttl: Duration) -> i64 {
-    let whole = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    let whole = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
     i64::try_from(whole.max(1)).unwrap_or(i64::MAX)
 }
 
@@ -202,7 +208,7 @@ mod tests {
     #[test]
     fn a_message_of_a_watch_is_what_it_says() {
         let header = Header { at: 9, cluster: 7, term: 2 };
-        assert_eq!(inputs(PbWatchResponse { created: true, ..message() }), [Input::Created(header)]);
+        assert_eq!(inputs(PbWatchResponse { created: true, ..message() }), [Input::Created]);
         assert_eq!(inputs(message()), [Input::Progress(header)]);
         let refused = PbWatchResponse { created: true, canceled: true, watch_id: -1, ..message() };
         assert_eq!(inputs(refused), [Input::Cancelled { compacted: false }]);

@@ -34,12 +34,17 @@ impl Memory {
 
     /// What the store should hold.
     pub(super) fn tally(&self) -> Tally {
-        Tally { count: self.keys.len(), newest: self.keys.values().copied().max().unwrap_or(0) }
+        let mut all: Vec<(Revision, &Arc<str>)> = self.keys.iter().map(|(key, revision)| (*revision, key)).collect();
+        if all.len() > Tally::RECENT {
+            all.select_nth_unstable_by(Tally::RECENT, |a, b| b.cmp(a));
+            all.truncate(Tally::RECENT);
+        }
+        Tally::new(self.keys.len(), all.into_iter().map(|(revision, key)| (revision, key.clone())))
     }
 
     /// Whether an answer hints that the store is not the one that the content came from, or an older state of it.
     pub(super) fn doubts(&self, header: Header) -> bool {
-        self.seen.is_some_and(|seen| header.at < seen.at || header.cluster != seen.cluster || header.term < seen.term)
+        self.seen.is_some_and(|seen| header.is_before(seen))
     }
 
     /// Takes a listing: as it is, or without its deletes if they are too many.
@@ -143,12 +148,30 @@ mod tests {
         let Event::Apply { changes, at } = memory.adopt(vec![entry(1, 12), entry(0, 14), entry(90, 11)], header(15)) else { panic!() };
         assert_eq!((at, memory.held(), memory.position()), (15, 28, 15));
         assert_eq!(changes.iter().map(revision).collect::<Vec<_>>(), [11, 12, 14]);
-        assert_eq!(memory.tally(), Tally { count: 3, newest: 14 });
+        assert_eq!(memory.tally(), Tally::new(3, [(11, "/90".into()), (14, "/00".into()), (12, "/01".into())]));
         memory.apply(vec![Change::Put(entry(7, 16)), Change::Delete { key: "/00".into(), at: 17 }]);
-        assert_eq!((memory.held(), memory.tally().count), (27, 3));
+        assert_eq!((memory.held(), memory.tally()), (27, Tally::new(3, [(12, "/01".into()), (16, "/07".into()), (11, "/90".into())])));
         let Some(Event::Apply { changes, at: 17 }) = memory.accept() else { panic!() };
         assert_eq!(changes.len(), 27);
         assert_eq!((memory.held(), memory.accept()), (0, None));
+    }
+
+    #[test]
+    fn a_tally_looks_at_the_newest_values_and_at_whole_revisions() {
+        let memory = |revisions: &[Revision]| {
+            let mut memory = Memory::default();
+            memory.adopt(revisions.iter().enumerate().map(|(key, revision)| entry(key, *revision)).collect(), header(99));
+            memory.tally()
+        };
+        let many = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+        assert_eq!(memory(&many), Tally::new(10, (3..10).map(|key| (key + 1, format!("/{key:02}").into()))));
+        assert_ne!(memory(&many), memory(&[1, 2, 3, 5, 4, 6, 7, 8, 9, 10]));
+        // a store may give any eight of these
+        let same = |keys: std::ops::Range<u64>| Tally::new(10, keys.map(|key| (7, format!("/{key:02}").into())));
+        assert_eq!(memory(&[7; 10]), same(0..8));
+        assert_eq!(memory(&[7; 10]), same(2..10));
+        assert_ne!(memory(&[7; 9]), same(0..8));
+        assert_ne!(memory(&[8; 10]), same(0..8));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What goes into the watcher and what comes out of it. Data only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,13 @@ pub struct Header {
     pub term: u64,
 }
 
+impl Header {
+    /// Whether a store that has said `other` cannot say this: it is another one, or an older state of it.
+    pub(super) fn is_before(self, other: Self) -> bool {
+        self.at < other.at || self.cluster != other.cluster || self.term < other.term
+    }
+}
+
 /// A part of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -28,13 +36,32 @@ pub struct Page {
     pub header: Header,
 }
 
-/// What a store holds under a prefix, in two numbers: equal ones make a difference unlikely.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a store holds under a prefix, in a few words: equal ones make a difference unlikely.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many keys.
-    pub count: usize,
+    count: usize,
     /// The newest revision of any value; 0 without keys.
-    pub newest: Revision,
+    newest: Revision,
+    /// The newest values, by revision and key.
+    recent: Vec<(Revision, Arc<str>)>,
+}
+
+impl Tally {
+    /// How many of the newest values are looked at.
+    pub const RECENT: usize = 8;
+
+    /// So many keys, of which at least the [`Tally::RECENT`] newest are given, or all if there are fewer.
+    pub fn new(count: usize, newest: impl IntoIterator<Item = (Revision, Arc<str>)>) -> Self {
+        let mut recent: Vec<_> = newest.into_iter().collect();
+        recent.sort_unstable_by(|a, b| b.cmp(a));
+        let top = recent.first().map_or(0, |(revision, _)| *revision);
+        if count > Self::RECENT {
+            // values of one revision are in no order: of those of the last revision here, others may be left out
+            let last = recent.get(Self::RECENT - 1).map_or(0, |(revision, _)| *revision);
+            recent.retain(|(revision, _)| *revision > last);
+        }
+        Self { count, newest: top, recent }
+    }
 }
 
 /// Why a call was not answered.
@@ -60,7 +87,7 @@ pub enum Input {
     /// The call that was made last was not answered.
     Failed(Failure),
     /// The watch stands.
-    Created(Header),
+    Created,
     /// Changes, oldest first. `fragment`: the next ones belong to these, perhaps to the same revision.
     Changes {
         /// The changes.
