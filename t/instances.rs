@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use sluice::base::drain::{Phase, Trigger, drain};
 use sluice::control::publish::{Follower, FollowerParts, Publisher, PublisherParts, run_id};
@@ -156,4 +157,53 @@ fn instances_on_one_etcd_see_each_other_until_a_lease_ends_or_one_takes_its_leav
     until(Duration::from_secs(40), "its lease ends, and the other a has the name", || (second.fleet.name() == "a").then_some(()));
     assert!(killed.elapsed() > Duration::from_secs(5), "only the lease can tell");
     soon("two are left", || b.fleet.members().iter().map(|m| &*m.id).eq(["a", "b"]));
+}
+
+#[test]
+fn a_gateway_that_may_not_tell_of_itself_serves_all_the_same() {
+    let mut etcd = etcd::Etcd::start();
+    let (hello, port) = (servers::hello(), ports::free());
+    etcd.put("/sluice/stream_routes/1", &json!({"upstream": upstream(&[&hello.node()])}).to_string());
+    etcd.enable_auth("gateway", "secret", "/sluice/");
+    let mut conf = Conf::new().tcp(port).etcd(&etcd.urls(), "unseen");
+    conf.etcd_login = Some(("gateway".into(), "secret".into()));
+    let gateway = Gateway::start(conf);
+    soon("it serves", || served(ports::local(port)));
+    soon("it counts", || gateway.count("sluice_status_publish_errors_total", &[]) >= 3);
+    let answer = gateway.admin().call("PUT", "/upstreams/1?wait=applied", upstream(&[]).to_string().as_bytes());
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    // the store that matters is fine, and nothing says otherwise
+    let scrape = gateway.scrape();
+    let sum = |metric| scrape.sum(metric, &[]) + 0.0;
+    assert_eq!(
+        [sum("sluice_store_up"), sum("sluice_config_stale"), sum("sluice_store_errors_total")].map(f64::to_bits),
+        [1.0, 0.0, 0.0].map(f64::to_bits)
+    );
+    let fleet = gateway.control("GET", "/v1/instances").json();
+    assert_eq!((&fleet["count"], &fleet["name"]), (&json!(1), &json!("unseen")));
+    assert_eq!(gateway.log().matches("status cannot be written").count(), 1, "{}", gateway.log());
+}
+
+#[test]
+fn many_instances_that_died_at_once_are_not_waited_for() {
+    let mut etcd = etcd::Etcd::start();
+    let gateway = Gateway::start(Conf::new().tcp(ports::free()).etcd(&etcd.urls(), "last"));
+    let count = || gateway.control("GET", "/v1/instances").json()["count"].as_u64().unwrap();
+    for n in 0..12 {
+        etcd.put(&format!("/sluice-status/instances/gone-{n}"), r#"{"run":"0"}"#);
+    }
+    soon("all are there", || count() == 13);
+    // the history goes away while the gateway stands still, so that all it can do is list
+    gateway.signal(Signal::STOP);
+    etcd.kill9(0);
+    etcd.spawn(0);
+    etcd.wait_ready();
+    for n in 0..12 {
+        etcd.delete(&format!("/sluice-status/instances/gone-{n}"));
+    }
+    etcd.compact();
+    gateway.signal(Signal::CONT);
+    soon("the store is doubted at first", || gateway.log().contains("the store lost most objects"));
+    until(Duration::from_secs(40), "and believed then", || (count() == 1).then_some(()));
+    assert_eq!(gateway.count("sluice_config_held", &[]), 0, "the configuration is not concerned");
 }
