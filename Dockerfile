@@ -15,6 +15,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
  && install -d -o 65532 -g 65532 /out/data
 
 FROM debian:12.11-slim
+# the authorities that an etcd with https:// may be verified by
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/sluice /usr/local/bin/sluice
 # what the process keeps: everything else may be read-only
 COPY --from=build --chown=65532:65532 /out/data /var/lib/sluice/data

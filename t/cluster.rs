@@ -217,7 +217,9 @@ fn a_compaction_while_disconnected_loses_no_delete() {
         let resyncs = |m: &Member| m.gateway.count("sluice_config_resyncs_total", &[("reason", "compacted")]);
         assert!(fleet.iter().all(|m| resyncs(m) == 0));
         // the gateways stand still, so that they cannot come back before the history is gone
-        fleet.iter().for_each(|m| m.gateway.signal(Signal::STOP));
+        for m in fleet {
+            m.gateway.signal(Signal::STOP);
+        }
         etcd.kill9(0);
         etcd.spawn(0);
         etcd.wait_ready();
@@ -226,7 +228,9 @@ fn a_compaction_while_disconnected_loses_no_delete() {
         }
         etcd.delete("/sluice/upstreams/churn");
         etcd.compact();
-        fleet.iter().for_each(|m| m.gateway.signal(Signal::CONT));
+        for m in fleet {
+            m.gateway.signal(Signal::CONT);
+        }
         for m in fleet {
             poll::until(RECOVERY, "the watch was compacted away and everything listed again", || (resyncs(m) > 0).then_some(()));
         }

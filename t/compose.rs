@@ -9,7 +9,7 @@ use std::sync::Arc;
 use regex::Regex;
 use serde_json::{Map, Value};
 use sluice::base::id::{Id, Key, Kind};
-use sluice::conf::Conf as Loaded;
+use sluice::conf::{Conf as Loaded, Provider};
 use sluice::control::ingest::{Ingest, Verdict};
 use sluice::schema::Schemas;
 
@@ -78,8 +78,8 @@ fn published(service: &Value) -> Vec<(u16, u16)> {
     list(service, "ports").iter().map(port).collect()
 }
 
-/// The configuration as a gateway of that name reads it, with a provider in place of its own if it is told one.
-fn load(gateway: &str, provider: Option<&str>) -> Result<Loaded, sluice::conf::ConfError> {
+/// The configuration as a gateway of that name reads it.
+fn load(gateway: &str) -> Result<Loaded, sluice::conf::ConfError> {
     let all = services();
     let environment: BTreeMap<String, String> = all[gateway]["environment"]
         .as_object()
@@ -88,10 +88,7 @@ fn load(gateway: &str, provider: Option<&str>) -> Result<Loaded, sluice::conf::C
         .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
         .map(|(name, value)| if value.starts_with("${") { (name, "a-secret-that-make-up-wrote-000000".to_owned()) } else { (name, value) })
         .collect();
-    sluice::conf::load(&root().join(CONFIG), &|name| match (name, provider) {
-        ("SLUICE_DEPLOYMENT__CONFIG_PROVIDER", Some(provider)) => Some(provider.to_owned()),
-        _ => environment.get(name).cloned(),
-    })
+    sluice::conf::load(&root().join(CONFIG), &|name| environment.get(name).cloned())
 }
 
 #[test]
@@ -159,7 +156,7 @@ fn no_secret_is_written_down() {
 #[test]
 fn the_gateways_take_their_configuration() {
     for gateway in GATEWAYS {
-        let conf = load(gateway, Some("embedded")).unwrap_or_else(|e| panic!("{e}"));
+        let conf = load(gateway).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(sluice::app::refusals(&conf), Vec::<String>::new());
         assert_eq!(conf.instance_id.as_ref().map(ToString::to_string).as_deref(), Some(gateway));
         assert_eq!(conf.prefix, "/sluice");
@@ -191,10 +188,13 @@ fn port_of(addr: &Value) -> u16 {
 #[test]
 fn the_gateways_find_their_store() {
     let conf: Value = serde_saphyr::from_str(&text(CONFIG)).unwrap();
-    assert_eq!(conf["deployment"]["config_provider"], "etcd");
     let all = services();
     let hosts = list(&conf["deployment"]["etcd"], "host");
     assert_eq!(hosts, ["http://etcd-1:2379", "http://etcd-2:2379", "http://etcd-3:2379"]);
+    for gateway in GATEWAYS {
+        let Provider::Etcd(read) = load(gateway).unwrap().provider else { panic!("no etcd") };
+        assert_eq!(read.hosts, hosts);
+    }
     for host in hosts {
         let name = host.strip_prefix("http://").unwrap().split(':').next().unwrap();
         let environment = &all[name]["environment"];
@@ -206,17 +206,13 @@ fn the_gateways_find_their_store() {
             assert!(list(&all[gateway], "networks").iter().any(|n| list(&all[name], "networks").contains(n)), "{gateway} and {name}");
         }
     }
-    // with a build that has no etcd yet, the provider is the only thing that it may refuse
-    if let Err(error) = load(GATEWAYS[0], None) {
-        assert!(error.to_string().contains("does not serve config_provider etcd yet"), "{error}");
-    }
 }
 
 #[test]
 fn prometheus_and_grafana_find_what_they_watch() {
     let all = services();
     let prometheus = yaml("conf/prometheus/prometheus.yml");
-    let metrics = load(GATEWAYS[0], Some("embedded")).unwrap().metrics_listen.unwrap().port();
+    let metrics = load(GATEWAYS[0]).unwrap().metrics_listen.unwrap().port();
     for job in prometheus["scrape_configs"].as_array().unwrap() {
         for target in list(&job["static_configs"][0], "targets") {
             let (name, port) = target.split_once(':').unwrap();
@@ -308,7 +304,7 @@ fn the_demo_puts_objects_that_lead_from_the_gateway_to_the_demo_upstream() {
         }
     };
     let (upstream, route) = (read(Kind::Upstream), read(Kind::StreamRoute));
-    let conf = load(GATEWAYS[0], Some("embedded")).unwrap();
+    let conf = load(GATEWAYS[0]).unwrap();
     assert!(conf.listeners.iter().any(|l| u64::from(port_of(&l.value["addr"])) == route["server_port"]));
     assert_eq!(route["upstream_id"], "demo");
     let all = services();

@@ -128,7 +128,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     };
     task::supervise("reconcile", panics.clone(), move || Reconciler::new(reconciler.clone()).run());
     let (fleet, telling) = Telling {
-        store: store.clone(),
+        store: instance::store(&conf).await?,
         name: instance.clone(),
         status: status.clone(),
         ports: ports.clone(),
@@ -212,7 +212,7 @@ fn start_worker(index: usize, context: &Arc<Context>) -> anyhow::Result<WorkerHa
     Ok(handle)
 }
 
-async fn open_store(conf: &Conf, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
+pub(super) async fn open_store(conf: &Conf, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
     Ok(match &conf.provider {
         Provider::Embedded { path } => Arc::new(Embedded::open(path, metrics.clone()).await?),
         Provider::Etcd(etcd) => {

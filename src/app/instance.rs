@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use tokio::task::JoinHandle;
 
+use super::build::open_store;
 use crate::base::drain::Watch;
 use crate::base::id::Id;
 use crate::base::task::{self, PanicHook};
@@ -45,7 +46,7 @@ impl Telling {
     /// Starts it. It ends, its status taken back, soon after the drain began: that is what the handle waits for.
     pub(super) fn start(self, conf: &Conf) -> (Fleet, JoinHandle<()>) {
         let (writer, reads) = fleet(&self.name);
-        let store = shared(&conf.provider, self.store);
+        let store = self.store;
         let run = run_id();
         let follower = FollowerParts { store: store.clone(), prefix: conf.prefix.clone(), run: run.clone(), fleet: Arc::new(writer) };
         let publisher = PublisherParts {
@@ -68,8 +69,14 @@ impl Telling {
 
 /// Where status is written: in the store that the fleet shares. A store that belongs to one process has no fleet, and a write that
 /// must be durable every three seconds for nobody would only wear the disk: memory will do.
-fn shared(provider: &Provider, store: Arc<dyn Store>) -> Arc<dyn Store> {
-    if matches!(provider, Provider::Embedded { .. }) { Arc::new(Memory::new()) } else { store }
+///
+/// The way to the shared store is one of its own, and nobody scrapes its figures: a user who may not read or write status is no
+/// reason to call the configuration stale or the store down.
+pub(super) async fn store(conf: &Conf) -> anyhow::Result<Arc<dyn Store>> {
+    match &conf.provider {
+        Provider::Embedded { .. } => Ok(Arc::new(Memory::new())),
+        Provider::Etcd(_) => open_store(conf, &Metrics::new()?).await,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The book of every key: its last good value, its newest refused one, and what became of it. Decides what the accepted objects
 //! are; compiles and publishes nothing.
 
+use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub struct Ledger {
     counts: Counts,
     outcomes: Outcomes,
     revision: Revision,
+    /// How many of the newest values in the store are of a revision.
+    revisions: BTreeMap<Revision, usize>,
 }
 
 /// What happened to the book since its changes were last taken.
@@ -113,6 +116,7 @@ impl Ledger {
             counts: Counts::default(),
             outcomes: Outcomes::default(),
             revision: 0,
+            revisions: BTreeMap::new(),
         }
     }
 
@@ -160,6 +164,7 @@ impl Ledger {
             }
         }
         self.metrics.set_store_revision(self.revision);
+        self.metrics.set_newest_revision(self.newest());
         self.sweep();
     }
 
@@ -171,6 +176,24 @@ impl Ledger {
     /// The newest store revision that was entered.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// The revision of the newest value in the store: the same in every gateway that has seen the same, however it came to see it.
+    fn newest(&self) -> Revision {
+        self.revisions.last_key_value().map_or(0, |(newest, _)| *newest)
+    }
+
+    /// Notes which revision a value of the store was of, and which its successor is of.
+    fn recount(&mut self, had: Option<Seen>, has: Option<Seen>) {
+        if let Some(has) = has {
+            *self.revisions.entry(has.modified).or_default() += 1;
+        }
+        if let Some(Place::Occupied(mut place)) = had.map(|had| self.revisions.entry(had.modified)) {
+            *place.get_mut() -= 1;
+            if *place.get() == 0 {
+                place.remove();
+            }
+        }
     }
 
     /// Whether anything was entered that [`Ledger::settle`] has not told yet.
@@ -208,6 +231,7 @@ impl Ledger {
     fn remove(&mut self, name: &str) {
         let Some((name, mut record)) = self.records.remove_entry(name) else { return };
         self.stale.insert(name.clone());
+        self.recount(record.seen, None);
         match record.good {
             Some(good) if good.stored.origin == Origin::Conf => {
                 record.good = Some(good);
@@ -237,10 +261,10 @@ impl Ledger {
             // it was deleted in between: what the old object served ends, even if the new value is refused
             self.remove(name);
         }
-        let (name, mut record) = match self.records.remove_entry(name) {
-            Some((name, record)) => (name, Record { seen: Some(seen), ..record }),
-            None => (name.into(), Record { kind, seen: Some(seen), good: None, bad: None }),
-        };
+        let (name, mut record) =
+            self.records.remove_entry(name).unwrap_or_else(|| (name.into(), Record { kind, seen: None, good: None, bad: None }));
+        self.recount(record.seen, Some(seen));
+        record.seen = Some(seen);
         self.judge(&name, &mut record, entry);
         self.records.insert(name.clone(), record);
         self.stale.insert(name);
@@ -324,6 +348,8 @@ impl Ledger {
             debug_assert_eq!(good.stored.key.to_string(), **name, "a record has its object's name");
             debug_assert_eq!(good.stored.resource.kind(), record.kind, "{name} is of the kind of its key");
         }
+        let newest = self.records.values().filter_map(|record| record.seen).map(|seen| seen.modified).max();
+        debug_assert_eq!(newest.unwrap_or(0), self.newest(), "the newest revision is counted");
         for (name, record) in &self.records {
             debug_assert!(record.good.is_some() || record.bad.is_some(), "{name} has a value");
         }

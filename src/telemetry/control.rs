@@ -21,6 +21,11 @@ impl Metrics {
         self.config_revision.with_label_values(&["store"]).set(i64::try_from(revision).unwrap_or(i64::MAX));
     }
 
+    /// The revision of the newest value that came from the store.
+    pub fn set_newest_revision(&self, revision: u64) {
+        self.config_revision.with_label_values(&["newest"]).set(i64::try_from(revision).unwrap_or(i64::MAX));
+    }
+
     /// Whether the store answers.
     pub fn set_store_up(&self, up: bool) {
         self.store_up.set(i64::from(up));

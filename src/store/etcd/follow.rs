@@ -33,6 +33,8 @@ pub(super) struct Follower {
     accept: signal::Receiver<u64>,
     /// Why the last call or stream failed.
     fault: Option<String>,
+    /// The loss was told, and is not over.
+    is_lost: bool,
 }
 
 struct Stream {
@@ -69,6 +71,7 @@ impl Follower {
             outbox: VecDeque::new(),
             accept,
             fault: None,
+            is_lost: false,
         };
         while follower.outbox.is_empty() {
             let input = follower.input().await;
@@ -96,7 +99,7 @@ impl Follower {
                         Err(fault) => {
                             self.shared.metrics.count_store_error(op);
                             let failure = fault.failure();
-                            self.fault = Some(fault.to_string());
+                            self.note(fault.to_string());
                             return Input::Failed(failure);
                         }
                     }
@@ -118,6 +121,15 @@ impl Follower {
         self.shared.metrics.count_store_error("watch");
         if let Some(stream) = self.stream.take() {
             self.shared.members.leave(stream.member);
+        }
+        self.note(reason);
+    }
+
+    /// Keeps what went wrong last. While the store is lost, a new reason is told: the first one (a refused connection) need not be the
+    /// one that lasts (a wrong password).
+    fn note(&mut self, reason: String) {
+        if self.is_lost && self.fault.as_ref() != Some(&reason) {
+            tracing::warn!(prefix = self.prefix, reason, "the store stays lost");
         }
         self.fault = Some(reason);
     }
@@ -200,13 +212,19 @@ impl Follower {
         let _ = pin!(stream.watch.request_progress()).poll(&mut Context::from_waker(Waker::noop()));
     }
 
-    fn tell(&self, health: Health) {
+    fn tell(&mut self, health: Health) {
+        // before its first answer a store is not there yet, which is no news
+        let is_news = self.fault.is_some();
+        self.is_lost = !health.up && is_news;
         if self.is_config {
             self.shared.metrics.set_store_up(health.up);
             self.shared.metrics.set_config_stale(!health.up || health.held > 0);
             self.shared.metrics.set_config_held(health.held);
         }
         let prefix = &self.prefix;
+        if !health.up && !is_news {
+            return;
+        }
         if !health.up {
             let reason = self.fault.as_deref().unwrap_or_default();
             tracing::warn!(prefix, reason, "the store is lost; what was applied goes on serving");
