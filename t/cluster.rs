@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::etcd::Etcd;
@@ -156,7 +157,7 @@ impl Load {
 }
 
 /// A fleet of two with a route that is used all the time while something happens to etcd; then a delete and a put must arrive.
-fn survives(mut etcd: Etcd, what: &str, fault: impl FnOnce(&mut Etcd)) {
+fn survives(mut etcd: Etcd, what: &str, fault: impl FnOnce(&mut Etcd, &[Member])) {
     let fleet = fleet(&etcd, 2);
     let server = servers::hello();
     etcd.put("/sluice/stream_routes/busy", &route(&server));
@@ -165,7 +166,7 @@ fn survives(mut etcd: Etcd, what: &str, fault: impl FnOnce(&mut Etcd)) {
         soon("the route is live", || client::served(m.addr));
     }
     let load = Load::on(&fleet.iter().map(|m| m.addr).collect::<Vec<_>>());
-    fault(&mut etcd);
+    fault(&mut etcd, &fleet);
     poll::until(RECOVERY, &format!("{what}: etcd takes writes"), || etcd.try_ctl(&["del", "--", "/sluice/listeners/gone"]));
     let port = ports::free();
     let began = Instant::now();
@@ -182,7 +183,7 @@ fn survives(mut etcd: Etcd, what: &str, fault: impl FnOnce(&mut Etcd)) {
 
 #[test]
 fn a_restart_of_etcd_is_not_noticed_by_clients() {
-    survives(Etcd::start(), "restart", |etcd| {
+    survives(Etcd::start(), "restart", |etcd, _| {
         let before = etcd.pid(0);
         etcd.stop(0);
         etcd.spawn(0);
@@ -193,7 +194,7 @@ fn a_restart_of_etcd_is_not_noticed_by_clients() {
 
 #[test]
 fn a_killed_etcd_is_not_noticed_by_clients() {
-    survives(Etcd::start(), "kill -9", |etcd| {
+    survives(Etcd::start(), "kill -9", |etcd, _| {
         let before = etcd.pid(0);
         etcd.kill9(0);
         etcd.spawn(0);
@@ -204,7 +205,7 @@ fn a_killed_etcd_is_not_noticed_by_clients() {
 
 #[test]
 fn a_leader_that_dies_is_not_noticed_by_clients() {
-    survives(Etcd::cluster(3), "one of three killed", |etcd| {
+    survives(Etcd::cluster(3), "one of three killed", |etcd, _| {
         etcd.kill9(0);
         etcd.wait_ready();
     });
@@ -212,20 +213,29 @@ fn a_leader_that_dies_is_not_noticed_by_clients() {
 
 #[test]
 fn a_compaction_while_disconnected_loses_no_delete() {
-    survives(Etcd::start(), "compaction", |etcd| {
+    survives(Etcd::start(), "compaction", |etcd, fleet| {
+        let resyncs = |m: &Member| m.gateway.count("sluice_config_resyncs_total", &[("reason", "compacted")]);
+        assert!(fleet.iter().all(|m| resyncs(m) == 0));
+        // the gateways stand still, so that they cannot come back before the history is gone
+        fleet.iter().for_each(|m| m.gateway.signal(Signal::STOP));
         etcd.kill9(0);
         etcd.spawn(0);
         etcd.wait_ready();
-        for n in 0..50 {
+        for n in 0..20 {
             etcd.put("/sluice/upstreams/churn", &json!({"nodes": {}, "desc": n.to_string()}).to_string());
         }
+        etcd.delete("/sluice/upstreams/churn");
         etcd.compact();
+        fleet.iter().for_each(|m| m.gateway.signal(Signal::CONT));
+        for m in fleet {
+            poll::until(RECOVERY, "the watch was compacted away and everything listed again", || (resyncs(m) > 0).then_some(()));
+        }
     });
 }
 
 #[test]
 fn a_frozen_etcd_is_not_noticed_by_clients() {
-    survives(Etcd::start(), "SIGSTOP", |etcd| {
+    survives(Etcd::start(), "SIGSTOP", |etcd, _| {
         etcd.freeze(0);
         assert!(etcd.try_ctl(&["get", "x"]).is_none(), "it answers nobody");
         etcd.thaw(0);
