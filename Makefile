@@ -69,7 +69,7 @@ bench: setup-build setup-bench
 	bench/run.py --gateway target/release/sluice
 
 faults: setup-build setup-test
-	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t durability -- --nocapture
+	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults --nocapture
 
 # asks a running gateway whatever its own description of the Admin API allows, and what it does not
 schemathesis: setup-build setup-schemathesis
@@ -92,7 +92,7 @@ setup-lint:
 setup-test:
 	$(call need,mariadbd mariadb-server mariadb mariadb-client redis-server redis-server redis-cli redis-tools curl curl \
 	  ip iproute2 python3 python3 prometheus prometheus unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace \
-	  etcd etcd-server etcdctl etcd-client)
+	  etcd etcd-server etcdctl etcd-client openssl openssl)
 
 setup-bench:
 	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 sysctl procps unshare util-linux)

@@ -40,6 +40,7 @@ mod schema;
 mod seed_mysql;
 mod store_contract;
 mod store_embedded;
+mod store_etcd;
 mod support;
 mod tcp_relay;
 mod watch_sim;

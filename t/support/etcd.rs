@@ -1,6 +1,7 @@
 //! A real etcd in folders of its own: one member or three, started, hurt, restored. Talked to by `etcdctl`.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct Etcd {
     /// What `etcdctl` is told beside the endpoints: `--user root:x`.
     pub login: Option<String>,
     extra: Vec<String>,
+    /// What `etcdctl` is told about TLS; empty: it is not spoken.
+    tls: Vec<String>,
     /// Folders get a new name with every restore.
     restores: u32,
 }
@@ -49,17 +52,30 @@ impl Etcd {
         etcd
     }
 
+    /// One member that speaks TLS and asks for certificates of the same authority; `ours` is one.
+    pub fn start_tls(authority: &Path, server: &(PathBuf, PathBuf), ours: &(PathBuf, PathBuf)) -> Self {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let (ca, cert, key) = (text(authority), text(&server.0), text(&server.1));
+        let mut etcd = Self::planned(1, &["--client-cert-auth", "--trusted-ca-file", &ca, "--cert-file", &cert, "--key-file", &key]);
+        let (cert, key) = (text(&ours.0), text(&ours.1));
+        etcd.tls = ["--insecure-skip-tls-verify", "--cacert", &ca, "--cert", &cert, "--key", &key].map(str::to_owned).into();
+        etcd.spawn(0);
+        etcd.wait_ready();
+        etcd
+    }
+
     /// A cluster whose ports are chosen and of which nothing runs yet.
     pub fn planned(members: usize, extra: &[&str]) -> Self {
         let member = |_| Member { client: ports::free(), peer: ports::free(), child: None };
         let dir = tempfile::Builder::new().prefix("sluice-etcd-").tempdir().unwrap();
         let extra = extra.iter().map(ToString::to_string).collect();
-        Self { dir, members: (0..members).map(member).collect(), login: None, extra, restores: 0 }
+        Self { dir, members: (0..members).map(member).collect(), login: None, extra, tls: Vec::new(), restores: 0 }
     }
 
     /// The address of a member.
     pub fn url(&self, n: usize) -> String {
-        format!("http://127.0.0.1:{}", self.members[n].client)
+        let scheme = if self.tls.is_empty() { "http" } else { "https" };
+        format!("{scheme}://127.0.0.1:{}", self.members[n].client)
     }
 
     /// The addresses of all members.
@@ -98,7 +114,7 @@ impl Etcd {
         poll::until(START, "etcd answers", || self.try_ctl(&["get", "ready?"]));
     }
 
-    fn data(&self, n: usize) -> std::path::PathBuf {
+    fn data(&self, n: usize) -> PathBuf {
         self.dir.path().join(format!("data-{n}-{}", self.restores))
     }
 
@@ -136,6 +152,7 @@ impl Etcd {
         let alive: Vec<String> = (0..self.members.len()).filter(|n| self.members[*n].child.is_some()).map(|n| self.url(n)).collect();
         let mut command = Command::new("etcdctl");
         command.env("ETCDCTL_API", "3").args(["--endpoints", &alive.join(","), "--command-timeout", "5s"]);
+        command.args(&self.tls);
         if let Some(login) = &self.login {
             command.args(["--user", login]);
         }
@@ -168,7 +185,7 @@ impl Etcd {
     }
 
     /// A copy of everything.
-    pub fn save(&self) -> std::path::PathBuf {
+    pub fn save(&self) -> PathBuf {
         let file = self.dir.path().join("backup");
         // it may be there from before
         let _ = fs::remove_file(&file);
@@ -180,7 +197,7 @@ impl Etcd {
     }
 
     /// Puts the only member back to what a copy holds; it is not running and is not started.
-    pub fn restore(&mut self, backup: &std::path::Path) {
+    pub fn restore(&mut self, backup: &Path) {
         assert!(self.members.len() == 1 && self.members[0].child.is_none());
         self.restores += 1;
         let peer = format!("http://127.0.0.1:{}", self.members[0].peer);

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a running gateway, a small HTTP client, upstreams with a temper, and waiting without guessing.
 
+pub mod authority;
 pub mod client;
 pub mod conf;
 pub mod etcd;

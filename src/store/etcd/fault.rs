@@ -61,7 +61,7 @@ impl Fault {
             Error::GRpcStatus(status) => {
                 let detail = chain(status);
                 let meaning = if is_connecting(&detail) { Meaning::NotDone } else { meaning(status.code().into(), status.message()) };
-                (meaning, format!("{} ({})", status.message(), short(&detail)))
+                (meaning, with_cause(status.message(), status))
             }
             Error::TransportError(error) => (Meaning::NotDone, chain(error)),
             Error::InvalidArgs(text) => (Meaning::Refused, text.clone()),
@@ -128,9 +128,18 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The last cause.
-fn short(detail: &str) -> &str {
-    detail.rsplit(": ").next().unwrap_or(detail)
+/// A message with the first cause of all, if there is one.
+fn with_cause(message: &str, error: &dyn std::error::Error) -> String {
+    let mut first = None;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        first = Some(error);
+        cause = error.source();
+    }
+    match first {
+        Some(first) => format!("{message} ({first})"),
+        None => message.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,46 @@
+//! A certificate authority of a test: made by `openssl`, in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The authority. Its files go with it.
+pub struct Authority {
+    dir: tempfile::TempDir,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let authority = Self { dir: tempfile::Builder::new().prefix("sluice-ca-").tempdir().unwrap() };
+        let subject = ["-subj", "/CN=authority of a test", "-days", "2", "-nodes", "-x509", "-newkey", "ec"];
+        let curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", "ca.key", "-out", "ca.crt"];
+        authority.openssl(&[&["req"][..], &subject, &curve].concat());
+        authority
+    }
+
+    /// The authority's own certificate.
+    pub fn cert(&self) -> PathBuf {
+        self.path("ca.crt")
+    }
+
+    /// A certificate for these names (`DNS:x`, `IP:127.0.0.1`) and its key.
+    pub fn issue(&self, file: &str, names: &str) -> (PathBuf, PathBuf) {
+        let (cert, key, request) = (format!("{file}.crt"), format!("{file}.key"), format!("{file}.csr"));
+        let subject = format!("/CN={file}");
+        let curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", &key, "-out", &request];
+        self.openssl(&[&["req", "-subj", &subject, "-nodes", "-newkey", "ec"][..], &curve].concat());
+        std::fs::write(self.path("names"), format!("subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n")).unwrap();
+        let signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"];
+        self.openssl(&[&["x509", "-req", "-in", &request, "-out", &cert][..], &signed].concat());
+        (self.path(&cert), self.path(&key))
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.dir.path().join(file)
+    }
+
+    fn openssl(&self, args: &[&str]) {
+        let dir: &Path = self.dir.path();
+        let output = Command::new("openssl").args(args).current_dir(dir).output().expect("openssl is installed (make setup-test)");
+        assert!(output.status.success(), "openssl {args:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
