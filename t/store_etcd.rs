@@ -1,7 +1,7 @@
 //! What only etcd does: TLS, large values, many keys, keys that are no text, a member that answers too late.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluice::store::{Change, Etcd as Client, EtcdOptions, EtcdTls, Guard, Op, Store, StoreError, Txn};
@@ -10,6 +10,7 @@ use sluice::telemetry::Metrics;
 use crate::store_contract::{apply, delete, ops, put, reset};
 use crate::support::Etcd;
 use crate::support::authority::Authority;
+use crate::support::upstream as servers;
 
 fn options(etcd: &Etcd) -> EtcdOptions {
     EtcdOptions { hosts: etcd.urls(), timeout: Duration::from_secs(10), user: None, tls: None, prefix: "/s".to_owned() }
@@ -114,6 +115,22 @@ async fn a_write_that_is_not_answered_in_time_is_told_so_and_never_half() {
     let entries = store.list("/s/").await.unwrap().entries;
     let values: Vec<&[u8]> = entries.iter().map(|entry| &entry.value[..]).collect();
     assert!(values == [b"1"] || values == [b"2", b"2"], "{entries:?}");
+}
+
+#[tokio::test]
+async fn a_write_passes_members_that_refuse_and_members_that_are_silent() {
+    let etcd = Etcd::start();
+    let (refusing, blackhole) = (servers::refusing(), servers::blackhole());
+    let hosts = vec![format!("http://{}", refusing.addr), format!("http://{}", blackhole.addr), etcd.url(0)];
+    let store = Client::new(&EtcdOptions { hosts, ..options(&etcd) }, Metrics::new().unwrap()).await.unwrap();
+    let began = Instant::now();
+    store.commit(ops([put("/s/a", "1")])).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10), "one connect that is not answered: {:?}", began.elapsed());
+    let began = Instant::now();
+    for _ in 0..20 {
+        store.commit(ops([put("/s/a", "1")])).await.unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "the one that answers is asked first now: {:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -381,10 +381,14 @@ impl World {
         let is_vetted = matches!((call, &input), (Output::Audit { at: Some(_) }, Ok(_)));
         let resyncs = self.resyncs();
         let is_same = !is_vetted || self.asked.is_of(self.store.now());
+        // as many keys and the same newest ones, but not the same store
+        let is_deception = !is_same && !self.is_honest && !self.is_deceived;
+        self.is_deceived |= is_deception;
         self.tell(input.unwrap_or_else(Input::Failed));
-        if !is_same && self.resyncs() == resyncs && !self.is_honest {
-            // as many keys and the same newest ones, but not the same store
-            self.deceive();
+        if is_deception && self.resyncs() == resyncs {
+            self.seen.deceived += 1;
+        } else if is_deception {
+            self.is_deceived = false;
         }
     }
 
