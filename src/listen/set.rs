@@ -74,6 +74,8 @@ struct Bound {
 struct Retry {
     at: Instant,
     wait: Duration,
+    /// Why, as it was told.
+    state: PortState,
 }
 
 /// A closed port whose sessions may still run.
@@ -151,10 +153,11 @@ impl ListenSet {
                 self.tell(spec, PortState::Active);
             }
             Err(error) => {
-                self.failed.insert(spec.port, Retry { at: Instant::now() + wait, wait });
                 self.parts.metrics.bind_failed(&spec.listener.id);
                 tracing::warn!(listener = %spec.listener.id, port = %spec.port, errno = error.errno, reason = %error, retry_in = ?wait, "bind failed");
-                self.tell(spec, PortState::Failed { errno: error.errno, message: error.message });
+                let state = PortState::Failed { errno: error.errno, message: error.message };
+                self.failed.insert(spec.port, Retry { at: Instant::now() + wait, wait, state: state.clone() });
+                self.tell(spec, state);
             }
         }
     }
@@ -192,20 +195,12 @@ impl ListenSet {
         if let Some(id) = before.filter(|id| *id != spec.listener.id) {
             self.parts.ports.remove(&id, spec.port);
         }
-        let state = match self.bound.get(&spec.port) {
-            Some(bound) => {
-                bound.gate.update(spec.clone());
-                PortState::Active
-            }
-            None => self.state_of(spec),
-        };
-        self.tell(spec, state);
-    }
-
-    /// The state that was told last; a port that is neither bound nor told has just failed.
-    fn state_of(&self, spec: &PortSpec) -> PortState {
-        let told = self.parts.ports.list().into_iter().find(|s| s.port == spec.port && matches!(s.state, PortState::Failed { .. }));
-        told.map_or_else(|| PortState::Failed { errno: 0, message: "not bound yet".into() }, |s| s.state)
+        if let Some(bound) = self.bound.get(&spec.port) {
+            bound.gate.update(spec.clone());
+            self.tell(spec, PortState::Active);
+        } else if let Some(retry) = self.failed.get(&spec.port) {
+            self.tell(spec, retry.state.clone());
+        }
     }
 
     /// Closes a port: when this returns, the kernel refuses new connections. Its sessions live on until their drain timeout.
