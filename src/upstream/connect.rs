@@ -95,7 +95,7 @@ impl Dialer<'_> {
 }
 
 /// The result of a connect, or a time-out once the timer has fired.
-async fn within(mut timer: Pin<&mut Sleep>, connect: impl Future<Output = Result<TcpStream, Reason>>) -> Result<TcpStream, Reason> {
+pub(super) async fn within<T>(mut timer: Pin<&mut Sleep>, connect: impl Future<Output = Result<T, Reason>>) -> Result<T, Reason> {
     let mut connect = pin!(connect);
     poll_fn(|cx| match connect.as_mut().poll(cx) {
         Poll::Pending => timer.as_mut().poll(cx).map(|()| Err(Reason::UpstreamTimeout)),
@@ -105,7 +105,7 @@ async fn within(mut timer: Pin<&mut Sleep>, connect: impl Future<Output = Result
 }
 
 /// Connects to one node: to its address, or to those of its name in turn.
-async fn reach(node: &Node) -> Result<TcpStream, Reason> {
+pub(super) async fn reach(node: &Node) -> Result<TcpStream, Reason> {
     if let Some(addr) = node.fixed() {
         return connect(addr).await.map_err(|e| reason(&e));
     }

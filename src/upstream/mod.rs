@@ -3,11 +3,13 @@
 
 mod balance;
 mod connect;
+pub mod http;
 mod node;
 mod registry;
 mod resolve;
 mod target;
 
+pub use balance::Tried;
 pub use connect::{Connected, DialError, Dialer};
 pub use node::Node;
 pub use registry::Registry;

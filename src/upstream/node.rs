@@ -1,9 +1,10 @@
 //! The live state of one node: where it is, and how many sessions are on it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::http::Pool;
 use super::resolve::{Name, Unresolved};
 use crate::model::{self, Host};
 
@@ -14,6 +15,7 @@ pub struct Node {
     port: u16,
     place: Place,
     in_flight: AtomicU64,
+    pool: OnceLock<Box<Pool>>,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Node {
             Host::Ip(ip) => Place::Fixed(SocketAddr::new(*ip, spec.port)),
             Host::Name(host) => Place::Named(name(host)),
         };
-        Self { label: spec.to_string().into(), port: spec.port, place, in_flight: AtomicU64::new(0) }
+        Self { label: spec.to_string().into(), port: spec.port, place, in_flight: AtomicU64::new(0), pool: OnceLock::new() }
     }
 
     /// Host and port as configured.
@@ -50,6 +52,11 @@ impl Node {
     /// Sessions that are connected to it or connecting.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Its HTTP connections that wait for a request.
+    pub fn pool(&self) -> &Pool {
+        self.pool.get_or_init(Box::default)
     }
 
     /// Counts a session.

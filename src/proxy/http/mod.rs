@@ -1,0 +1,8 @@
+//! HTTP: requests that come in on a connection, each led to a node and answered. Knows nothing of the store or of Admin.
+
+mod exchange;
+mod head;
+mod reply;
+mod serve;
+
+pub use serve::{Front, serve};

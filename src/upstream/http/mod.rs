@@ -1,0 +1,14 @@
+//! HTTP towards nodes: connections that are kept for the next request, and the bodies that go up them. Knows no routes and makes
+//! no answers.
+
+mod body;
+mod dial;
+mod h1;
+mod pool;
+mod wire;
+
+pub use body::{Hold, Meter, Outgoing};
+pub use dial::{Lease, Requests};
+pub use h1::{Broken, H1, Upgraded};
+pub use pool::{Keep, Pool};
+pub use wire::Wire;

@@ -1,0 +1,109 @@
+//! Connections of one node that wait for their next request. Each worker has its own stack, so that a connection stays where its
+//! socket is watched, and no lock is ever waited for.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::h1::H1;
+
+/// Stacks of one node; workers beyond that many share.
+const STACKS: usize = 16;
+
+/// How connections are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The most that wait on one worker.
+    pub size: usize,
+    /// How long one waits at most.
+    pub idle: Duration,
+    /// How many requests one carries at most.
+    pub requests: u32,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { size: 320, idle: Duration::from_secs(60), requests: 1000 }
+    }
+}
+
+/// The waiting connections of one node.
+#[derive(Debug)]
+pub struct Pool {
+    stacks: [Mutex<Vec<Waiting>>; STACKS],
+}
+
+#[derive(Debug)]
+struct Waiting {
+    h1: H1,
+    since: Instant,
+    /// Which kind of connection it is: one to the same node over TLS is another kind.
+    kind: u64,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { stacks: std::array::from_fn(|_| Mutex::default()) }
+    }
+}
+
+impl Pool {
+    /// The connection that waits for the shortest time and is still open.
+    pub fn take(&self, kind: u64) -> Option<H1> {
+        let mut stack = self.stack();
+        loop {
+            let at = stack.iter().rposition(|waiting| waiting.kind == kind)?;
+            let mut h1 = stack.remove(at).h1;
+            if alive(&mut h1) {
+                return Some(h1);
+            }
+        }
+    }
+
+    /// Gives a connection back that is free. It is closed if enough are waiting, or if it has carried enough.
+    pub fn give(&self, h1: H1, kind: u64, keep: &Keep, now: Instant) {
+        let mut stack = self.stack();
+        if h1.requests() < keep.requests && stack.len() < keep.size {
+            stack.push(Waiting { h1, since: now, kind });
+        }
+    }
+
+    /// Closes what waited for longer than `idle`, and what the node has closed.
+    pub fn sweep(&self, idle: Duration, now: Instant) {
+        for stack in &self.stacks {
+            lock(stack).retain_mut(|waiting| now.saturating_duration_since(waiting.since) < idle && alive(&mut waiting.h1));
+        }
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.stacks.iter().map(|stack| lock(stack).len()).sum()
+    }
+
+    fn stack(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        let [first, ..] = &self.stacks;
+        lock(self.stacks.get(place()).unwrap_or(first))
+    }
+}
+
+/// Whether a waiting connection is open: one that has anything to say is not.
+fn alive(h1: &mut H1) -> bool {
+    h1.poll_drive(&mut Context::from_waker(Waker::noop())) == Poll::Pending && h1.is_free()
+}
+
+fn lock(stack: &Mutex<Vec<Waiting>>) -> MutexGuard<'_, Vec<Waiting>> {
+    stack.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The stack of this thread.
+fn place() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static PLACE: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed) % STACKS);
+    }
+    PLACE.get()
+}
