@@ -10,13 +10,15 @@ use crate::base::cidr::Cidr;
 use crate::base::id::Id;
 use crate::model::StreamRoute;
 
-/// The two ends of a session.
+/// What is known of a session when it is routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct Ask<'a> {
     /// The client.
     pub client: IpAddr,
     /// The address that the client connected to.
     pub server: SocketAddr,
+    /// The name in its ClientHello: in lower case, without a trailing dot. `None`: it has none, or nobody looked.
+    pub sni: Option<&'a str>,
 }
 
 /// The routes of one transport, each with a value. A copy shares everything with its original.
@@ -76,7 +78,7 @@ impl<T> Default for Table<T> {
 
 impl<T> Table<T> {
     /// The first route in order that takes a session: smaller `order`, then the more specific, then the smaller id.
-    pub fn find(&self, ask: &Ask) -> Option<&T> {
+    pub fn find(&self, ask: &Ask<'_>) -> Option<&T> {
         let (server, client) = (ask.server.ip().to_canonical(), ask.client.to_canonical());
         let own = self.ports.get(&ask.server.port()).map_or(&[][..], Vec::as_slice);
         own.iter()
@@ -204,8 +206,8 @@ mod tests {
         }
     }
 
-    fn ask(client: &str, server: &str) -> Ask {
-        Ask { client: client.parse().unwrap(), server: server.parse().unwrap() }
+    fn ask(client: &str, server: &str) -> Ask<'static> {
+        Ask { client: client.parse().unwrap(), server: server.parse().unwrap(), sni: None }
     }
 
     fn table(routes: &[StreamRoute]) -> Table<Id> {
@@ -223,7 +225,7 @@ mod tests {
     }
 
     /// The documented order, said as plainly as possible.
-    fn oracle(routes: &[StreamRoute], ask: &Ask) -> Option<Id> {
+    fn oracle(routes: &[StreamRoute], ask: &Ask<'_>) -> Option<Id> {
         routes
             .iter()
             .filter(|r| r.server_port.is_none_or(|p| p == ask.server.port()))
@@ -262,8 +264,8 @@ mod tests {
         ]
     }
 
-    fn asks() -> impl Strategy<Value = Vec<Ask>> {
-        let one = (ip(), ip(), 1u16..5).prop_map(|(client, server, port)| Ask { client, server: SocketAddr::new(server, port) });
+    fn asks() -> impl Strategy<Value = Vec<Ask<'static>>> {
+        let one = (ip(), ip(), 1u16..5).prop_map(|(client, server, port)| Ask { client, server: SocketAddr::new(server, port), sni: None });
         prop::collection::vec(one, 1..12)
     }
 

@@ -188,7 +188,7 @@ impl Snapshot {
     }
 
     /// The route of a session that came in through a port: the listener's fixed one, if it names one, else the first that matches.
-    pub fn route_for(&self, spec: &PortSpec, ask: &Ask) -> Option<&Arc<L4Route>> {
+    pub fn route_for(&self, spec: &PortSpec, ask: &Ask<'_>) -> Option<&Arc<L4Route>> {
         match &spec.listener.stream_route_id {
             Some(fixed) => self.routes.get(fixed),
             None => self.table.find(ask),
