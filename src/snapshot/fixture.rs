@@ -28,6 +28,8 @@ pub(crate) fn route(name: &str, upstream: UpstreamRef) -> StreamRoute {
         server_addr: Vec::new(),
         remote_addr: Vec::new(),
         server_port: None,
+        snis: Vec::new(),
+        tls_passthrough: false,
         protocol: None,
         order: 0,
         upstream,

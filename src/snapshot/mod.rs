@@ -107,6 +107,8 @@ pub struct L4Route {
     pub idle: Option<Duration>,
     /// The longest that a session may last.
     pub max_duration: Option<Duration>,
+    /// On listeners with TLS: the bytes are passed on as they are.
+    pub tls_passthrough: bool,
     /// Its metric handles.
     pub series: Arc<RouteSeries>,
 }
