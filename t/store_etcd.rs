@@ -13,7 +13,7 @@ use crate::support::authority::Authority;
 use crate::support::upstream as servers;
 
 fn options(etcd: &Etcd) -> EtcdOptions {
-    EtcdOptions { hosts: etcd.urls(), timeout: Duration::from_secs(10), user: None, tls: None, prefix: "/s".to_owned() }
+    EtcdOptions { hosts: etcd.urls(), timeout: Duration::from_secs(10), user: None, tls: None, prefix: "/s".to_owned(), last_good: None }
 }
 
 async fn client(etcd: &Etcd) -> Client {
