@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{L4Route, Registries};
 use crate::base::addr::Protocol;
 use crate::base::violation::Violation;
-use crate::model::{Resource, StreamRoute, UpstreamRef};
+use crate::model::{Resource, StreamRoute};
 use crate::upstream::Target;
 
 /// A route takes one entry of the table per name and pair of its addresses; more than this many are refused.
@@ -47,16 +47,6 @@ pub fn enabled(resource: &Resource) -> bool {
 /// Whether a route takes TCP sessions.
 pub(super) fn takes_tcp(route: &StreamRoute) -> bool {
     !matches!(route.protocol, Some(Protocol::Udp))
-}
-
-/// The name of the upstream that is written into a route.
-pub(super) fn inline_name(route: &StreamRoute) -> String {
-    format!("stream_routes/{}", route.id)
-}
-
-/// The target that an inline upstream had, if the earlier form of the route had the same one.
-pub(super) fn kept_inline(old: &StreamRoute, new: &StreamRoute) -> bool {
-    matches!((&old.upstream, &new.upstream), (UpstreamRef::Inline(a), UpstreamRef::Inline(b)) if a == b)
 }
 
 /// A route with its target.
