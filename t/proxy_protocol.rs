@@ -213,10 +213,11 @@ stream {{ server {{
 
 /// HAProxy on a port of both loopbacks for each way to send a header; all lead to one port of 127.0.0.1.
 fn haproxy(dir: &Path, to: u16, ways: &[(u16, &str)]) -> Daemon {
-    let mut conf = "defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 30s\n  timeout server 30s\n".to_owned();
-    for (port, way) in ways {
-        conf += &format!("listen on{port}\n  bind 127.0.0.1:{port}\n  bind [::1]:{port}\n  server gateway 127.0.0.1:{to} {way}\n");
-    }
+    let listen = |(port, way): &(u16, &str)| {
+        format!("listen on{port}\n  bind 127.0.0.1:{port}\n  bind [::1]:{port}\n  server gateway 127.0.0.1:{to} {way}\n")
+    };
+    let defaults = "defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 30s\n  timeout server 30s\n".to_owned();
+    let conf: String = std::iter::once(defaults).chain(ways.iter().map(listen)).collect();
     let path = dir.join("haproxy.cfg");
     fs::write(&path, conf).unwrap();
     let mut command = Command::new("haproxy");
