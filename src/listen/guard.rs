@@ -96,6 +96,7 @@ impl ConnGuard {
             tx_bytes: session.bytes(Direction::Out),
             reason: outcome.reason,
             config_revision: counted.revision,
+            http: None,
         }
     }
 }

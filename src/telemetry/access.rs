@@ -82,6 +82,25 @@ pub struct Record {
     pub reason: Reason,
     /// The revision of the configuration that it was routed by.
     pub config_revision: u64,
+    /// Of a request: what was asked and answered. The other fields are the request's own then, its session that of its connection.
+    pub http: Option<Box<HttpRecord>>,
+}
+
+/// What is told of an HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRecord {
+    /// The method.
+    pub method: Box<str>,
+    /// `Host` or `:authority`.
+    pub host: Box<str>,
+    /// The path as sent, without the query: that may hold secrets.
+    pub path: Box<str>,
+    /// The version that the client spoke, as `HTTP/1.1`.
+    pub version: &'static str,
+    /// The status; 0 if there was no answer.
+    pub status: u16,
+    /// The `User-Agent`.
+    pub user_agent: Option<Box<str>>,
 }
 
 /// The access log. Cheap to clone; all clones are one log. The writer ends with the last of them.
@@ -287,6 +306,20 @@ fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a
     ]
 }
 
+/// The further fields of the line of a request, in their order.
+fn http_fields(record: &Record) -> impl Iterator<Item = (&'static str, Field<'_>)> {
+    record.http.as_deref().into_iter().flat_map(|http| {
+        [
+            ("method", Field::from(&*http.method)),
+            ("host", (&*http.host).into()),
+            ("path", (&*http.path).into()),
+            ("http_version", http.version.into()),
+            ("status", Field::Number(http.status.into())),
+            ("user_agent", http.user_agent.as_deref().into()),
+        ]
+    })
+}
+
 /// Milliseconds with three decimals: a connect on one machine takes less than one.
 fn millis(time: Duration) -> String {
     format!("{}.{:03}", time.as_millis(), time.subsec_micros() % 1000)
@@ -294,7 +327,7 @@ fn millis(time: Duration) -> String {
 
 fn json(out: &mut Vec<u8>, record: &Record, instance: &str) {
     let mut before = '{';
-    for (name, field) in fields(record, instance) {
+    for (name, field) in fields(record, instance).into_iter().chain(http_fields(record)) {
         // writing into a vector cannot fail
         let _ = write!(out, "{before}\"{name}\":");
         before = ',';
@@ -310,7 +343,7 @@ fn json(out: &mut Vec<u8>, record: &Record, instance: &str) {
 
 fn logfmt(out: &mut Vec<u8>, record: &Record, instance: &str) {
     let mut before = "";
-    for (name, field) in fields(record, instance) {
+    for (name, field) in fields(record, instance).into_iter().chain(http_fields(record)) {
         let _ = write!(out, "{before}{name}=");
         before = " ";
         let _ = match field {
@@ -353,6 +386,7 @@ mod tests {
             tx_bytes: 12,
             reason: Reason::UpstreamReset,
             config_revision: 17,
+            http: None,
         }
     }
 
@@ -385,6 +419,26 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_request_tells_what_was_asked_and_answered_beside_what_every_session_tells() {
+        let http = HttpRecord {
+            method: "GET".into(),
+            host: "a.com".into(),
+            path: "/x".into(),
+            version: "HTTP/1.1",
+            status: 204,
+            user_agent: None,
+        };
+        let record = Record { http: Some(Box::new(http)), ..record(3) };
+        let mut line = Vec::new();
+        json(&mut line, &record, "edge-1");
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let told = (&line["method"], &line["host"], &line["path"], &line["http_version"], &line["status"], &line["user_agent"]);
+        let none = serde_json::Value::Null;
+        assert_eq!(told, (&"GET".into(), &"a.com".into(), &"/x".into(), &"HTTP/1.1".into(), &204.into(), &none));
+        assert_eq!(line["session_id"], record.session_id);
     }
 
     #[test]
