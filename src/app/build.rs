@@ -218,7 +218,7 @@ pub(super) async fn open_store(provider: &Provider, prefix: &str, metrics: &Metr
         Provider::Embedded { path } => Arc::new(Embedded::open(path, metrics.clone()).await?),
         Provider::Etcd(etcd) => {
             let etcd = etcd.clone();
-            let tls = etcd.tls.map(|conf::EtcdTlsConf { identity, ca, sni }| EtcdTls { identity, ca, sni });
+            let tls = etcd.tls.map(|conf::EtcdTlsConf { identity, ca, sni, unverified }| EtcdTls { identity, ca, sni, unverified });
             let options = EtcdOptions {
                 hosts: etcd.hosts,
                 timeout: etcd.timeout,
