@@ -60,7 +60,8 @@ pub fn enabled(resource: &Resource) -> bool {
         Resource::Listener(listener) => listener.enabled,
         Resource::StreamRoute(route) => route.enabled,
         Resource::Route(route) => route.enabled,
-        Resource::Upstream(_) | Resource::Global(_) => true,
+        Resource::Upstream(upstream) => !upstream.disabled,
+        Resource::Global(_) => true,
     }
 }
 
