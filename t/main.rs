@@ -36,6 +36,7 @@ mod layers;
 mod lifecycle;
 mod observability;
 mod openapi;
+mod routes;
 mod schema;
 mod seed_mysql;
 mod store_contract;
