@@ -7,7 +7,7 @@ mod setting;
 mod stream_route;
 mod upstream;
 
-pub use listener::Listener;
+pub use listener::{Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
 pub use route::{HttpRoute, RouteMatch, TransformSpec};
 pub use setting::Global;

@@ -19,6 +19,8 @@ pub struct Conf {
     pub tcp: Vec<String>,
     /// Entries of `stream_proxy.udp`.
     pub udp: Vec<String>,
+    /// What stands under `proxy_protocol`, in braces.
+    pub proxy_protocol: Option<String>,
     pub admin_ip: String,
     pub admin_port: u16,
     pub metrics_port: u16,
@@ -28,6 +30,10 @@ pub struct Conf {
     /// The members of an etcd cluster, which then is the store, and what else is said of it.
     pub etcd: Vec<String>,
     pub etcd_login: Option<(String, String)>,
+    /// The prefix of all keys there, if it is not the usual one.
+    pub prefix: Option<String>,
+    /// Where the last good set of that cluster is kept, if not in the gateway's own folder.
+    pub last_good: Option<std::path::PathBuf>,
     pub instance: Option<String>,
     /// Where the store lives, if not in the gateway's own folder.
     pub store: Option<std::path::PathBuf>,
@@ -39,6 +45,7 @@ impl Conf {
             top: "gateway",
             tcp: Vec::new(),
             udp: Vec::new(),
+            proxy_protocol: None,
             admin_ip: "127.0.0.1".into(),
             admin_port: ports::free(),
             metrics_port: ports::free(),
@@ -48,6 +55,8 @@ impl Conf {
             store: None,
             etcd: Vec::new(),
             etcd_login: None,
+            prefix: None,
+            last_good: None,
             instance: None,
         }
     }
@@ -64,6 +73,12 @@ impl Conf {
         self
     }
 
+    /// The switches of the PROXY protocol, as a YAML map in braces.
+    pub fn proxy_protocol(mut self, switches: &str) -> Self {
+        self.proxy_protocol = Some(switches.into());
+        self
+    }
+
     pub fn drain_timeout(mut self, text: &str) -> Self {
         self.drain_timeout = Some(text.into());
         self
@@ -74,6 +89,9 @@ impl Conf {
         let mut out = format!("{}:\n  proxy_mode: stream\n", self.top);
         if let Some(time) = &self.drain_timeout {
             writeln!(out, "  drain_timeout: {time}").unwrap();
+        }
+        if let Some(switches) = &self.proxy_protocol {
+            writeln!(out, "  proxy_protocol: {switches}").unwrap();
         }
         out.push_str("  stream_proxy:\n");
         for (transport, entries) in [("tcp", &self.tcp), ("udp", &self.udp)].iter().filter(|(_, entries)| !entries.is_empty()) {
@@ -139,6 +157,12 @@ impl Conf {
         write!(out, "  config_provider: etcd\n  etcd:\n    timeout: 2\n    host:").unwrap();
         for member in &self.etcd {
             write!(out, "\n      - {member}").unwrap();
+        }
+        if let Some(prefix) = &self.prefix {
+            write!(out, "\n    prefix: {prefix}").unwrap();
+        }
+        if let Some(path) = &self.last_good {
+            write!(out, "\n    last_good: {}", path.display()).unwrap();
         }
         if let Some((user, password)) = &self.etcd_login {
             write!(out, "\n    user: {user}\n    password: {password}").unwrap();
