@@ -11,7 +11,7 @@ use crate::route::http::rule::Rule;
 use crate::route::http::table::entries;
 use crate::upstream::Target;
 
-/// A route takes one entry of its table per combination of its addresses and names, or of its hosts and paths; more are refused.
+/// A route takes one entry of the table per name and pair of its addresses, or per host and path; more than this many are refused.
 const PAIRS: usize = 4096;
 
 /// What is wrong with an object that its schema and its fields alone do not show; empty if nothing is.
@@ -33,11 +33,6 @@ fn pairs(route: &StreamRoute) -> Option<Violation> {
     })
 }
 
-fn unserved(route: &StreamRoute) -> Option<Violation> {
-    let text = "this build does not pass TLS through yet";
-    route.tls_passthrough.then(|| Violation::new("/tls_passthrough", "unsupported", text))
-}
-
 fn http_violations(route: &model::HttpRoute) -> Vec<Violation> {
     let mut found = Vec::new();
     if let Err(e) = Rule::compile(&route.matching) {
@@ -54,14 +49,18 @@ fn http_violations(route: &model::HttpRoute) -> Vec<Violation> {
     found
 }
 
+fn unserved(route: &StreamRoute) -> Option<Violation> {
+    let text = "this build does not pass TLS through yet";
+    route.tls_passthrough.then(|| Violation::new("/tls_passthrough", "unsupported", text))
+}
+
 /// Whether an object takes part; a disabled one counts as absent for matching and binding.
 pub fn enabled(resource: &Resource) -> bool {
     match resource {
         Resource::Listener(listener) => listener.enabled,
         Resource::StreamRoute(route) => route.enabled,
         Resource::Route(route) => route.enabled,
-        Resource::Upstream(upstream) => !upstream.disabled,
-        Resource::Global(_) => true,
+        Resource::Upstream(_) | Resource::Global(_) => true,
     }
 }
 
