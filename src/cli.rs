@@ -55,7 +55,7 @@ enum Command {
     /// Print the JSON Schema of a kind of resource
     Schema {
         /// One kind; its plural is understood
-        #[arg(value_parser = kind, value_name = "listener|stream_route|upstream|setting")]
+        #[arg(value_parser = kind, value_name = "listener|stream_route|route|upstream|setting")]
         kind: Kind,
     },
     /// Print the version

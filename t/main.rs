@@ -38,6 +38,7 @@ mod lifecycle;
 mod observability;
 mod openapi;
 mod proxy_protocol;
+mod routes;
 mod schema;
 mod seed_mysql;
 mod store_contract;

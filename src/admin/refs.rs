@@ -19,8 +19,9 @@ struct Reference {
 }
 
 /// Every kind of reference.
-const REFERENCES: [Reference; 2] = [
+const REFERENCES: [Reference; 3] = [
     Reference { from: Kind::StreamRoute, field: "upstream_id", to: Kind::Upstream },
+    Reference { from: Kind::Route, field: "upstream_id", to: Kind::Upstream },
     Reference { from: Kind::Listener, field: "stream_route_id", to: Kind::StreamRoute },
 ];
 

@@ -12,6 +12,8 @@ pub enum Kind {
     Listener,
     /// An L4 route.
     StreamRoute,
+    /// An HTTP route.
+    Route,
     /// A set of nodes to connect to.
     Upstream,
     /// Values for the whole gateway; the only id is `global`.
@@ -20,13 +22,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which they are listed to people.
-    pub const ALL: [Self; 4] = [Self::Listener, Self::StreamRoute, Self::Upstream, Self::Setting];
+    pub const ALL: [Self; 5] = [Self::Listener, Self::StreamRoute, Self::Route, Self::Upstream, Self::Setting];
 
     /// The name in store keys and Admin paths: `<prefix>/<dir>/<id>`.
     pub const fn dir(self) -> &'static str {
         match self {
             Self::Listener => "listeners",
             Self::StreamRoute => "stream_routes",
+            Self::Route => "routes",
             Self::Upstream => "upstreams",
             Self::Setting => "settings",
         }
@@ -37,6 +40,7 @@ impl Kind {
         match self {
             Self::Listener => "listener",
             Self::StreamRoute => "stream route",
+            Self::Route => "route",
             Self::Upstream => "upstream",
             Self::Setting => "setting",
         }
@@ -47,6 +51,7 @@ impl Kind {
         match self {
             Self::Listener => "listener",
             Self::StreamRoute => "stream_route",
+            Self::Route => "route",
             Self::Upstream => "upstream",
             Self::Setting => "setting",
         }

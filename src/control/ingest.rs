@@ -5,6 +5,7 @@ mod fields;
 mod json;
 mod listener;
 mod nodes;
+mod route;
 mod setting;
 mod stream_route;
 mod upstream;
@@ -92,6 +93,7 @@ fn typed(key: &Key, value: &Value, found: &mut Found) -> Option<Resource> {
     Some(match key.kind {
         Kind::Listener => Resource::Listener(Arc::new(listener::read(id, &fields, found))),
         Kind::StreamRoute => Resource::StreamRoute(Arc::new(stream_route::read(id, &fields, found))),
+        Kind::Route => Resource::Route(Arc::new(route::read(id, &fields, found))),
         Kind::Upstream => Resource::Upstream(Arc::new(upstream::read(&fields, found))),
         Kind::Setting => Resource::Global(Arc::new(setting::read(&fields, found))),
     })

@@ -2,12 +2,14 @@
 
 mod listener;
 mod resource;
+mod route;
 mod setting;
 mod stream_route;
 mod upstream;
 
 pub use listener::{Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
+pub use route::{HttpRoute, RouteMatch, TransformSpec};
 pub use setting::Global;
 pub use stream_route::{StreamRoute, UpstreamRef};
 pub use upstream::{Host, Node, Timeouts, Upstream};

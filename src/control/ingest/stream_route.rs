@@ -72,7 +72,7 @@ fn addresses(fields: &Fields<'_>, name: &str, found: &mut Found) -> Vec<Cidr> {
 }
 
 /// An inline upstream is read even where an id wins over it: a wrong one is a mistake either way.
-fn target(fields: &Fields<'_>, found: &mut Found) -> UpstreamRef {
+pub(super) fn target(fields: &Fields<'_>, found: &mut Found) -> UpstreamRef {
     let inline = fields.get("upstream").and_then(Value::as_object).map(|object| {
         let inner = Fields::new(object, fields.at("upstream"));
         let upstream = upstream::read(&inner, found);

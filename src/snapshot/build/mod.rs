@@ -1,6 +1,7 @@
 //! From the accepted objects to a snapshot: only what was touched is compiled, the rest is the previous snapshot's. Refuses
 //! nothing; what cannot be linked is pending.
 
+mod http_routes;
 mod links;
 mod listeners;
 mod settings;
@@ -28,6 +29,7 @@ pub fn build(view: View<'_>, registries: &Registries, previous: &Snapshot) -> Bu
             Kind::Setting => work.setting(&key),
             Kind::Upstream => work.upstream(&key),
             Kind::StreamRoute => work.stream_route(&key),
+            Kind::Route => work.http_route(&key),
             Kind::Listener => work.listener(&key),
         }
     }
@@ -41,7 +43,7 @@ const fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::Setting => 0,
         Kind::Upstream => 1,
-        Kind::StreamRoute => 2,
+        Kind::StreamRoute | Kind::Route => 2,
         Kind::Listener => 3,
     }
 }
