@@ -1,0 +1,3 @@
+//! TLS: what certificates and keys are worth, and how sessions are encrypted. Never reads a configuration file or a store.
+
+pub mod check;
