@@ -57,6 +57,7 @@ pub(super) struct Gateway {
 }
 
 /// Makes every part and starts it.
+#[expect(clippy::too_many_lines, reason = "the whole wiring is to be seen on one page")]
 pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let mut stop = Stop::new()?;
     let level = start_log(&conf)?;
