@@ -67,6 +67,7 @@ bench: setup-build setup-bench
 	$(CARGO) build --release --locked
 	$(CARGO) build --release --locked --manifest-path bench/load/Cargo.toml --target-dir bench/target
 	bench/run.py --gateway target/release/sluice
+	bench/cluster.py --gateway target/release/sluice
 
 faults: setup-build setup-test
 	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults --nocapture
@@ -95,7 +96,7 @@ setup-test:
 	  etcd etcd-server etcdctl etcd-client openssl openssl)
 
 setup-bench:
-	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 sysctl procps unshare util-linux)
+	$(call need,nginx nginx haproxy haproxy etcd etcd-server python3 python3 ip iproute2 sysctl procps unshare util-linux nsenter util-linux)
 	@[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || \
 	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libnginx-mod-stream >/dev/null; }
 

@@ -11,8 +11,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,7 +18,8 @@ import tempfile
 import time
 import urllib.request
 
-HERE = pathlib.Path(__file__).resolve().parent
+import kit
+
 ECHO, SINK = 7001, 7002  # the servers behind
 PORTS = {"direct": (ECHO, SINK), "nginx": (7111, 7112), "haproxy": (7121, 7122), "sluice": (7131, 7132)}
 SCENARIOS = {
@@ -34,81 +33,14 @@ SCENARIOS = {
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gateway", default=str(HERE.parent / "target/release/sluice"), help="the release binary")
-    parser.add_argument("--load", default=str(HERE / "target/release/load"), help="the load tool's binary")
+    parser.add_argument("--gateway", default=str(kit.HERE.parent / "target/release/sluice"), help="the release binary")
+    parser.add_argument("--load", default=str(kit.HERE / "target/release/load"), help="the load tool's binary")
     parser.add_argument("--peers", default="direct,nginx,haproxy,sluice")
     parser.add_argument("--scenarios", default=",".join(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--out", help="also write the tables to this file")
     return parser.parse_args()
-
-
-# --- processes -----------------------------------------------------------------------------------------------------------------
-
-def tree(pid):
-    """The process and all its descendants."""
-    parents = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-            except OSError:
-                continue
-            parents.setdefault(int(stat.rsplit(") ", 1)[1].split()[1]), []).append(int(entry.name))
-    found, queue = [], [pid]
-    while queue:
-        pid = queue.pop()
-        found.append(pid)
-        queue += parents.get(pid, [])
-    return found
-
-
-def cpu_seconds(pid):
-    """User and system time of the process tree so far."""
-    ticks = 0
-    for each in tree(pid):
-        fields = pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(") ", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def memory_kb(pid):
-    """Proportional set size of the process tree."""
-    total = 0
-    for each in tree(pid):
-        for line in pathlib.Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
-    return total
-
-
-def wait_for(port, log=None):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    said = pathlib.Path(log.name).read_text(encoding="utf-8", errors="replace") if log else ""
-    sys.exit(f"nothing listens on port {port}\n{said}")
-
-
-def start(command, log):
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-
-def stop(processes):
-    """Ends them politely, then firmly."""
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    for process in processes:
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 # --- the peers -----------------------------------------------------------------------------------------------------------------
@@ -186,12 +118,12 @@ def start_peers(names, folder, gateway):
     for name in names:
         if name == "direct":
             continue
-        running[name] = start(commands[name](), log)
+        running[name] = kit.start(commands[name](), log)
         if name == "sluice":
-            wait_for(9180, log)
+            kit.wait_for(9180, log)
             route_sluice()
         for port in PORTS[name]:
-            wait_for(port, log)
+            kit.wait_for(port, log)
     return running
 
 
@@ -203,23 +135,23 @@ def measure(load, name, scenario, seconds, process):
     command = [load, what, f"127.0.0.1:{PORTS[name][which]}", str(seconds), str(connections)]
     if what == "idle":
         return measure_idle(command, connections, process)
-    before = cpu_seconds(process.pid) if process else 0
+    before = kit.cpu_seconds(process.pid) if process else 0
     result = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=seconds + 60).stdout)
     if result["failed"]:
         sys.exit(f"{name}, {scenario}: {result['failed']} failed")
     # what is still on its way belongs to the measurement
     time.sleep(0.3)
-    cost = (cpu_seconds(process.pid) - before) / result["units"] * factor if process else None
+    cost = (kit.cpu_seconds(process.pid) - before) / result["units"] * factor if process else None
     return result["units"] / result["seconds"], cost
 
 
 def measure_idle(command, connections, process):
-    before = memory_kb(process.pid) if process else 0
+    before = kit.memory_kb(process.pid) if process else 0
     client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     if client.stdout.readline().strip() != "open":
         sys.exit(f"{command}: the connections could not be opened")
     time.sleep(1)
-    cost = (memory_kb(process.pid) - before) / connections if process else None
+    cost = (kit.memory_kb(process.pid) - before) / connections if process else None
     client.stdin.close()
     client.wait()
     return connections, cost
@@ -246,12 +178,7 @@ def table(scenario, results):
 
 def main():
     options = arguments()
-    if os.environ.get("SLUICE_BENCH_INSIDE") != "1":
-        user = [] if os.geteuid() == 0 else ["--map-root-user"]
-        script = "ip link set lo up && sysctl -qw net.ipv4.ip_local_port_range='10000 65000' net.ipv4.tcp_tw_reuse=1 && exec \"$@\""
-        os.environ["SLUICE_BENCH_INSIDE"] = "1"
-        os.execvp("unshare", ["unshare", *user, "--net", "sh", "-c", script, "sh", sys.executable, *sys.argv])
-
+    kit.own_network()
     names, scenarios = options.peers.split(","), options.scenarios.split(",")
     for name in names:
         if name in ("nginx", "haproxy") and not shutil.which(name):
@@ -260,9 +187,9 @@ def main():
     os.chmod(folder, 0o755)
     servers, peers = [], {}
     try:
-        servers = [start([options.load, kind, f"127.0.0.1:{port}"], subprocess.DEVNULL) for kind, port in (("echo", ECHO), ("sink", SINK))]
+        servers = [kit.start([options.load, kind, f"127.0.0.1:{port}"], subprocess.DEVNULL) for kind, port in (("echo", ECHO), ("sink", SINK))]
         for port in (ECHO, SINK):
-            wait_for(port)
+            kit.wait_for(port)
         out = []
         for scenario in scenarios:
             # fresh processes for each scenario: memory that was used once may stay with them
@@ -277,14 +204,14 @@ def main():
                     row = measure(options.load, name, scenario, options.seconds if turn else min(1.0, options.seconds), peers.get(name))
                     if turn or idle:
                         results[name].append(row)
-            stop(peers.values())
+            kit.stop(peers.values())
             out.append(table(scenario, results))
             print(out[-1], flush=True)
         if options.out:
             pathlib.Path(options.out).parent.mkdir(parents=True, exist_ok=True)
             pathlib.Path(options.out).write_text("\n".join(out), encoding="utf-8")
     finally:
-        stop([*peers.values(), *servers])
+        kit.stop([*peers.values(), *servers])
         shutil.rmtree(folder, ignore_errors=True)
 
 
