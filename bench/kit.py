@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -26,6 +27,12 @@ def own_network():
     script = f"ip link set lo up && sysctl -qw {settings} && exec \"$@\""
     os.environ["SLUICE_BENCH_INSIDE"] = "1"
     os.execvp("unshare", ["unshare", *user, "--net", "sh", "-c", script, "sh", sys.executable, *sys.argv])
+
+
+def open_files():
+    """Lets this program and those that it starts open as many files as the system allows."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 # --- processes -----------------------------------------------------------------------------------------------------------------
