@@ -9,5 +9,6 @@ pub mod meter;
 pub mod nearest;
 pub mod reason;
 pub mod secret;
+pub mod sni;
 pub mod task;
 pub mod violation;

@@ -6,7 +6,7 @@ mod setting;
 mod stream_route;
 mod upstream;
 
-pub use listener::Listener;
+pub use listener::{Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
 pub use setting::Global;
 pub use stream_route::{StreamRoute, UpstreamRef};

@@ -6,26 +6,33 @@ use std::time::Duration;
 use super::{L4Route, Registries};
 use crate::base::addr::Protocol;
 use crate::base::violation::Violation;
-use crate::model::{Resource, StreamRoute, UpstreamRef};
+use crate::model::{Resource, StreamRoute};
 use crate::upstream::Target;
 
-/// A route takes one entry of the table per pair of its addresses; more than this many pairs are refused.
+/// A route takes one entry of the table per name and pair of its addresses; more than this many are refused.
 const PAIRS: usize = 4096;
 
 /// What is wrong with an object that its schema and its fields alone do not show; empty if nothing is.
 pub fn check(resource: &Resource) -> Vec<Violation> {
     match resource {
-        Resource::StreamRoute(route) => pairs(route).into_iter().collect(),
+        Resource::StreamRoute(route) => pairs(route).into_iter().chain(unserved(route)).collect(),
         Resource::Listener(_) | Resource::Upstream(_) | Resource::Global(_) => Vec::new(),
     }
 }
 
 fn pairs(route: &StreamRoute) -> Option<Violation> {
-    let pairs = route.server_addr.len().max(1).saturating_mul(route.remote_addr.len().max(1));
+    let lists = [route.server_addr.len(), route.remote_addr.len(), route.snis.len()];
+    let pairs = lists.into_iter().fold(1_usize, |all, len| all.saturating_mul(len.max(1)));
     (pairs > PAIRS).then(|| {
-        let text = format!("server_addr times remote_addr makes {pairs} pairs of addresses, more than {PAIRS}: split the route");
-        Violation::new("/remote_addr", "too_many_pairs", text)
+        let text = format!("server_addr times remote_addr times names makes {pairs}, more than {PAIRS}: split the route");
+        let path = if route.snis.len() > PAIRS { "/snis" } else { "/remote_addr" };
+        Violation::new(path, "too_many_pairs", text)
     })
+}
+
+fn unserved(route: &StreamRoute) -> Option<Violation> {
+    let text = "this build does not pass TLS through yet";
+    route.tls_passthrough.then(|| Violation::new("/tls_passthrough", "unsupported", text))
 }
 
 /// Whether an object takes part; a disabled one counts as absent for matching and binding.
@@ -42,22 +49,13 @@ pub(super) fn takes_tcp(route: &StreamRoute) -> bool {
     !matches!(route.protocol, Some(Protocol::Udp))
 }
 
-/// The name of the upstream that is written into a route.
-pub(super) fn inline_name(route: &StreamRoute) -> String {
-    format!("stream_routes/{}", route.id)
-}
-
-/// The target that an inline upstream had, if the earlier form of the route had the same one.
-pub(super) fn kept_inline(old: &StreamRoute, new: &StreamRoute) -> bool {
-    matches!((&old.upstream, &new.upstream), (UpstreamRef::Inline(a), UpstreamRef::Inline(b)) if a == b)
-}
-
 /// A route with its target.
 pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries: &Registries) -> L4Route {
     L4Route {
         id: route.id.clone(),
         idle: idle(route, target.as_deref()),
         max_duration: route.max_duration,
+        tls_passthrough: route.tls_passthrough,
         series: registries.metrics.route(Some(&route.id)),
         target,
     }

@@ -1,0 +1,56 @@
+//! L4 routes: their compiled forms and their places in the table.
+
+use std::sync::Arc;
+
+use super::links::{Links, of_stream_route};
+use super::upstreams::same_target;
+use super::{Work, compile};
+use crate::base::id::Key;
+use crate::model::{Resource, Stored, StreamRoute};
+
+impl Work<'_> {
+    pub(super) fn stream_route(&mut self, key: &Key) {
+        let (old, new) = self.both(key, stream_route);
+        let links = |route: Option<&StreamRoute>| route.map_or_else(Links::new, of_stream_route);
+        self.link(key, &links(old.as_deref()), &links(new.as_deref()));
+        if old.is_some() != new.is_some() {
+            self.concerns(key);
+        }
+        match new {
+            Some(new) => self.put_stream_route(key, old.as_deref(), &new),
+            None => self.remove_stream_route(key, old.as_deref()),
+        }
+    }
+
+    fn put_stream_route(&mut self, key: &Key, old: Option<&StreamRoute>, new: &StreamRoute) {
+        let had = self.next.routes.get(&key.id);
+        let had_target = had.and_then(|had| had.target.as_ref());
+        let target = self.target(key, &new.upstream, old.map(|old| &old.upstream).zip(had_target));
+        if old == Some(new) && had.is_some() && same_target(had_target, target.as_ref()) {
+            return;
+        }
+        let compiled = Arc::new(compile::route(new, target, self.registries));
+        self.compiled += 1;
+        if let Some(old) = old.filter(|old| *old != new) {
+            self.next.table.remove(old);
+        }
+        if compile::takes_tcp(new) {
+            self.next.table.insert(new, compiled.clone());
+        }
+        self.next.routes.insert_mut(key.id.clone(), compiled);
+    }
+
+    fn remove_stream_route(&mut self, key: &Key, old: Option<&StreamRoute>) {
+        self.next.routes.remove_mut(&key.id);
+        if let Some(old) = old {
+            self.next.table.remove(old);
+        }
+    }
+}
+
+fn stream_route(stored: &Stored) -> Option<&Arc<StreamRoute>> {
+    match &stored.resource {
+        Resource::StreamRoute(route) => Some(route),
+        Resource::Listener(_) | Resource::Upstream(_) | Resource::Global(_) => None,
+    }
+}
