@@ -67,7 +67,10 @@ bench: setup-build setup-bench
 	$(CARGO) build --release --locked
 	$(CARGO) build --release --locked --manifest-path bench/load/Cargo.toml --target-dir bench/target
 	bench/run.py --gateway target/release/sluice
+	bench/churn.py --gateway target/release/sluice
 	bench/cluster.py --gateway target/release/sluice
+	cp Cargo.lock bench/lookup/Cargo.lock
+	$(CARGO) bench --manifest-path bench/lookup/Cargo.toml --target-dir target
 
 faults: setup-build setup-test
 	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults --nocapture
@@ -96,7 +99,8 @@ setup-test:
 	  etcd etcd-server etcdctl etcd-client openssl openssl)
 
 setup-bench:
-	$(call need,nginx nginx haproxy haproxy etcd etcd-server python3 python3 ip iproute2 sysctl procps unshare util-linux nsenter util-linux)
+	$(call need,nginx nginx haproxy haproxy etcd etcd-server wrk wrk h2load nghttp2-client openssl openssl \
+	  python3 python3 ip iproute2 sysctl procps unshare util-linux nsenter util-linux)
 	@[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || \
 	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libnginx-mod-stream >/dev/null; }
 

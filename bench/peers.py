@@ -16,6 +16,8 @@ BEHIND = {"echo": 7001, "sink": 7002, "udp-echo": 7003, "http": 7004}
 ADMIN, METRICS, CONTROL = 9180, 9091, 9092
 KEY = "key-of-the-benchmark-000000000001"
 NAME = "bench.example"
+# objects that are stored in one transaction
+BATCH = 100
 # hosts and paths of the service with many routes
 HOSTS, PATHS = 1000, 10
 
@@ -206,10 +208,12 @@ def tell_sluice(folder, names):
             route |= {"limit": LIMIT} if service.limited else {}
             objects.append((f"stream_routes/{name}", route))
         objects.append((f"listeners/{name}", listener))
-    for path, value in objects[:-1]:
-        admin("PUT", path, value)
-    # the last one answers when all are live
-    admin("PUT", f"{objects[-1][0]}?wait=applied&timeout=10s", objects[-1][1])
+    for at in range(0, len(objects), BATCH):
+        put = {}
+        for path, value in objects[at:at + BATCH]:
+            kind, name = path.split("/")
+            put.setdefault(kind, []).append({"id": name, **value})
+        admin("POST", "apply?wait=applied&timeout=10s", {"put": put})
 
 
 PEERS = {"nginx": nginx, "haproxy": haproxy, "sluice": sluice}

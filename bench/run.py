@@ -33,7 +33,7 @@ end
 
 def tool(what, connections, size=64):
     """Our own load tool."""
-    return lambda o, at: ([o.load, what, f"127.0.0.1:{at}", str(o.seconds), str(connections), str(size)], json.loads)
+    return lambda o, at, count=connections: ([o.load, what, f"127.0.0.1:{at}", str(o.seconds), str(count), str(size)], json.loads)
 
 
 def wrk(connections, *more, lua=None):
@@ -84,7 +84,7 @@ ROWS = {
     "tcp-rate": Row("echo", tool("rate", 64), "connection", "64 connections"),
     "tcp-pingpong": Row("echo", tool("pingpong", 64), "message", "64 connections"),
     "tcp-bulk": Row("sink", tool("bulk", 4), "GB", "4 connections", "s", 1),
-    "tcp-idle": at_rest("echo", "idle", 2000, "connection"),
+    "tcp-idle": at_rest("echo", "idle", 4000, "connection"),
     "tcp-limited": Row("limited", tool("rate", 64), "connection", "64 connections", against="echo"),
     "udp-64": Row("udp", tool("udp-packets", 16, 64), "datagram", "16 sessions, 4 datagrams under way on each"),
     "udp-1200": Row("udp", tool("udp-packets", 16, 1200), "datagram", "16 sessions, 4 datagrams under way on each"),
@@ -99,6 +99,10 @@ ROWS = {
     "http1-routes": Row("http-many", wrk(64, lua=LUA), "request", f"{peers.HOSTS * peers.PATHS:,} routes by host and path"),
     "http2": Row("https", h2load(8, 32), "request", "HTTP/2 over TLS, 8 connections of 32 streams"),
 }
+
+
+# at rest before the others are counted
+WARM = 500
 
 
 def arguments():
@@ -119,7 +123,7 @@ def measure(options, row, name, at, process):
     """(rate, cost per unit) of one proxy; cost is None where there is no proxy."""
     command, read = row.load(options, at)
     if row.rest:
-        return measure_rest(command, row.rest, process)
+        return measure_rest(options, row, at, process)
     before = kit.cpu_seconds(process.pid) if process else 0
     result = read(subprocess.run(command, check=True, capture_output=True, text=True, timeout=options.seconds + 60).stdout)
     if result["failed"] or not result["units"]:
@@ -129,16 +133,25 @@ def measure(options, row, name, at, process):
     return result["units"] / result["seconds"], cost
 
 
-def measure_rest(command, count, process):
+def measure_rest(options, row, at, process):
+    """Memory of each that is at rest, once some are: what the first ones bring about is no cost of the next one."""
+    held = [hold(row.load(options, at, WARM)[0])]
     before = kit.memory_kb(process.pid) if process else 0
+    held.append(hold(row.load(options, at)[0]))
+    cost = (kit.memory_kb(process.pid) - before) / row.rest if process else None
+    for client in held:
+        client.stdin.close()
+        client.wait()
+    return row.rest, cost
+
+
+def hold(command):
+    """A client that holds what it opened until its input ends."""
     client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     if client.stdout.readline().strip() != "open":
         sys.exit(f"{command}: they could not be opened")
     time.sleep(1)
-    cost = (kit.memory_kb(process.pid) - before) / count if process else None
-    client.stdin.close()
-    client.wait()
-    return count, cost
+    return client
 
 
 def entrants(options, row):
@@ -152,6 +165,7 @@ def entrants(options, row):
 def run(options, name, row, folder):
     """One row: everybody in turn, round by round. Fresh processes: memory that was used once may stay with them."""
     taking, running = entrants(options, row), {}
+    (folder / "store.redb").unlink(missing_ok=True)
     try:
         for proxy in {proxy for _, proxy, _ in taking} - {"direct"}:
             services = [service for _, p, service in taking if p == proxy]
@@ -211,8 +225,11 @@ def main():
             servers.append(kit.start([options.load, kind, f"127.0.0.1:{at}"], subprocess.DEVNULL))
             kit.until(kind, lambda at=at, kind=kind: peers.bound(at) if kind.startswith("udp") else kit.listens(at))
         for name in options.rows.split(","):
-            (folder / "store.redb").unlink(missing_ok=True)
-            results = run(options, name, ROWS[name], folder)
+            results = {}
+            # allocators grow in steps, so memory is asked of several fresh processes
+            for _ in range(3 if ROWS[name].rest else 1):
+                for label, rows in run(options, name, ROWS[name], folder).items():
+                    results.setdefault(label, []).extend(rows)
             if results:
                 out.append(table(name, ROWS[name], results))
                 print(out[-1], flush=True)
