@@ -37,6 +37,7 @@ mod layers;
 mod lifecycle;
 mod observability;
 mod openapi;
+mod proxy_protocol;
 mod schema;
 mod seed_mysql;
 mod store_contract;
