@@ -194,10 +194,12 @@ def table(name, row, results):
     kind = "Memory" if row.rest else "Proxy CPU"
     units = row.unit if row.unit == "GB" else row.unit + "s"
     lines = [f"### {name} ({row.says})", "",
-             f"| proxy | {units}{'' if row.rest else ' a second'} | {kind} per {row.unit}, {row.per} | to least, paired |", "|---|---|---|---|"]
+             f"| proxy | {units}{'' if row.rest else ' a second'} | {kind} per {row.unit}, {row.per} | to {'the first' if row.against else 'least'}, paired |", "|---|---|---|---|"]
     proxies = [n for n, rows in results.items() if rows[0][1] is not None]
     rounds = len(next(iter(results.values())))
-    least = [min(results[n][r][1] for n in proxies) for r in range(rounds)] if proxies else []
+    # two services of one proxy are compared with the first of them
+    base = proxies[:1] if row.against else proxies
+    least = [min(results[n][r][1] for n in base) for r in range(rounds)] if proxies else []
     for label, rows in results.items():
         rate = statistics.median(rate for rate, _ in rows)
         if label not in proxies:
