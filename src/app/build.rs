@@ -25,6 +25,7 @@ use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
 use crate::live::sessions::Sessions;
 use crate::net::limits;
+use crate::proxy::http;
 use crate::schema::Schemas;
 use crate::snapshot::cell::Cell;
 use crate::snapshot::{Registries, Snapshot};
@@ -100,6 +101,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         sessions: sessions.clone(),
         access: access.clone(),
         budget: Budget::new(descriptors),
+        http: Arc::new(http::Shared { cell: cell.clone(), access: access.clone(), unrouted: metrics.route(None) }),
         unrouted: metrics.route(None),
         metrics: metrics.clone(),
     });

@@ -64,10 +64,13 @@ impl Stop {
     }
 }
 
-/// Waits until no session is left. Before `timeout` is over those that are still there are ended in even portions, quiet ones
+/// Waits until no session is left. All are asked at once to end as soon as nothing is under way. Before `timeout` is over those that are still there are ended in even portions, quiet ones
 /// first; a second signal ends all at once.
 pub(super) async fn drain(sessions: &Sessions, timeout: Duration, stop: &mut Stop) {
     let deadline = Instant::now() + timeout;
+    for session in sessions.list() {
+        session.finish();
+    }
     let mut portions = Portions::default();
     let mut ticks = interval(TICK);
     while sessions.count() > 0 {

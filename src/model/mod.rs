@@ -8,7 +8,7 @@ mod ssl;
 mod stream_route;
 mod upstream;
 
-pub use listener::{Listener, ProxyProtocol, ProxyVersion};
+pub use listener::{HttpVersions, Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
 pub use route::{HttpRoute, RouteMatch, TransformSpec};
 pub use setting::Global;

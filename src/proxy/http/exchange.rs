@@ -199,8 +199,7 @@ async fn lease(
     patience: &mut Patience,
     account: &mut Account,
 ) -> Result<Lease, Reason> {
-    let mut way =
-        Requests { target, connect_timeout: matched.connect_timeout, series: &route.series, tried: Tried::default(), tries: 0 };
+    let mut way = Requests { target, connect_timeout: matched.connect_timeout, series: &route.series, tried: Tried::default(), tries: 0 };
     match way.lease(account.began(), patience.timer()).await {
         Ok(lease) => {
             account.reached(Some(lease.node.label().clone()), lease.retries, lease.connect);
@@ -268,6 +267,7 @@ async fn switch(
 /// The protocol that an HTTP/1.1 client would like to go on with (RFC 9110, 7.8).
 fn asked_upgrade(head: &request::Parts) -> Option<HeaderValue> {
     let protocol = head.headers.get(UPGRADE)?;
-    let named = |line: &HeaderValue| line.to_str().is_ok_and(|line| line.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade")));
+    let named =
+        |line: &HeaderValue| line.to_str().is_ok_and(|line| line.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade")));
     (head.version == Version::HTTP_11 && head.headers.get_all(CONNECTION).iter().any(named)).then(|| protocol.clone())
 }

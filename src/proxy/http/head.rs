@@ -1,9 +1,9 @@
 //! What of a head goes on to the other side.
 
+use hyper::Uri;
 use hyper::Version;
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::{request, response};
-use hyper::Uri;
 
 use super::serve::Front;
 use crate::upstream::http::Lease;

@@ -14,7 +14,7 @@ pub(super) const fn status(reason: Reason) -> StatusCode {
         Reason::UpstreamTimeout | Reason::IdleTimeout | Reason::MaxDuration => StatusCode::GATEWAY_TIMEOUT,
         Reason::UpstreamRefused | Reason::UpstreamReset | Reason::UpstreamUnreachable | Reason::DnsFailed | Reason::BadResponse => {
             StatusCode::BAD_GATEWAY
-        },
+        }
         Reason::BadRequest | Reason::ClientReset | Reason::ProxyHeader => StatusCode::BAD_REQUEST,
         Reason::Ok | Reason::DrainDeadline | Reason::ListenerRemoved | Reason::AdminKilled | Reason::Internal => {
             StatusCode::INTERNAL_SERVER_ERROR

@@ -37,7 +37,15 @@ impl Tunnel {
     }
 }
 
-async fn relay(mut client: Wire, early: Bytes, mut node: Wire, read: Bytes, session: &Session, timeout: Duration, account: &Account) -> Reason {
+async fn relay(
+    mut client: Wire,
+    early: Bytes,
+    mut node: Wire,
+    read: Bytes,
+    session: &Session,
+    timeout: Duration,
+    account: &Account,
+) -> Reason {
     let tally = account.tally();
     // what both sides had sent already fits into their sockets: it was read in one go
     if !early.is_empty() {
