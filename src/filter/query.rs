@@ -83,7 +83,9 @@ mod tests {
 
     fn applied(query: &str, steps: &[QueryStep]) -> String {
         let mut parsed = Query::read(query);
-        steps.iter().for_each(|step| parsed.apply(step));
+        for step in steps {
+            parsed.apply(step);
+        }
         let mut out = Vec::new();
         parsed.write(&mut out);
         String::from_utf8(out).unwrap()
