@@ -24,9 +24,10 @@ const TABLE: [(&str, &str); 16] = [
     ("route", "base model"),
     ("tls", "base model telemetry"),
     ("upstream", "base net model telemetry live"),
-    ("snapshot", "base model telemetry tls route upstream"),
+    ("filter", "base model telemetry"),
+    ("snapshot", "base model telemetry tls route upstream filter"),
     ("control", "base model schema store telemetry live snapshot"),
-    ("proxy", "base net model telemetry live route upstream snapshot"),
+    ("proxy", "base net model telemetry live route upstream filter snapshot"),
     ("listen", "base net model telemetry live route snapshot proxy"),
     ("admin", "base net model schema store telemetry live snapshot control tls"),
 ];

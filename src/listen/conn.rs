@@ -14,11 +14,11 @@ use super::worker::Context;
 use crate::base::addr::{Protocol, Remote, canonical};
 use crate::base::reason::Reason;
 use crate::live::sessions::Arrival;
+use crate::net::wire::Wire;
 use crate::proxy::http;
 use crate::proxy::tcp::{self, Outcome, Plan};
 use crate::route::l4::Ask;
 use crate::snapshot::PortSpec;
-use crate::upstream::http::Wire;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///

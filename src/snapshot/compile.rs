@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{HttpRoute, L4Route, Registries, certificates};
 use crate::base::addr::Protocol;
 use crate::base::violation::Violation;
+use crate::filter::Transforms;
 use crate::model::{self, Resource, Scheme, StreamRoute, Upstream, UpstreamRef};
 use crate::route::http::rule::Rule;
 use crate::route::http::table::entries;
@@ -46,6 +47,7 @@ fn http_violations(route: &model::HttpRoute) -> Vec<Violation> {
     if let Err(e) = Rule::compile(&route.matching) {
         found.push(Violation::new("/match/statement", "statement", format!("invalid match.statement: {e}")));
     }
+    found.extend(Transforms::compile(&route.transforms).err().into_iter().flatten());
     let pairs = entries(route);
     if pairs > PAIRS {
         let text = format!("hosts times paths makes {pairs} pairs, more than {PAIRS}: split the route");
@@ -117,12 +119,24 @@ pub(super) fn rule(route: &model::HttpRoute) -> Option<Arc<Rule>> {
     Rule::compile(&route.matching).ok().map(Arc::new)
 }
 
-/// An HTTP route with its filters and its target.
-pub(super) fn http_route(route: &model::HttpRoute, rule: Arc<Rule>, target: Option<Arc<Target>>, registries: &Registries) -> HttpRoute {
+/// What an HTTP route does to requests and responses; `None` if that does not compile, which [`check`] refuses.
+pub(super) fn transforms(route: &model::HttpRoute) -> Option<Arc<Transforms>> {
+    Transforms::compile(&route.transforms).ok().map(Arc::new)
+}
+
+/// An HTTP route with its compiled parts and its target.
+pub(super) fn http_route(
+    route: &model::HttpRoute,
+    rule: Arc<Rule>,
+    transforms: Arc<Transforms>,
+    target: Option<Arc<Target>>,
+    registries: &Registries,
+) -> HttpRoute {
     let upstream = || target.as_ref().and_then(|t| t.spec().timeout).map(|t| t.send.max(t.read));
     HttpRoute {
         id: route.id.clone(),
         timeout: route.timeout.or_else(upstream),
+        transforms,
         series: registries.metrics.route(Some(&route.id)),
         rule,
         target,

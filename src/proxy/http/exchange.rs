@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use super::account::Account;
 use super::asked::Asked;
-use super::head;
 use super::patience::Patience;
 use super::reply::Reply;
 use super::rescue;
 use super::serve::Front;
 use super::tunnel::Tunnel;
 use crate::base::reason::Reason;
+use crate::filter::Facts;
 use crate::route::http::form;
 use crate::route::http::request::{Form, NeedsForm};
 use crate::snapshot::HttpRoute;
@@ -68,12 +68,17 @@ pub(super) async fn exchange(front: Arc<Front>, request: Request<Incoming>) -> R
         None => Err(Reason::NoRoute),
     };
     match answered {
-        Ok(answered) => reply(&front, answered, upgrade, account).await,
+        Ok(answered) => reply(&front, answered, upgrade, matched.route.as_deref(), account).await,
         Err(reason) => {
             let status = rescue::status(reason);
             account.answered(status);
             account.close(reason);
-            if reason == Reason::BadRequest { rescue::refuse(status, version) } else { rescue::answer(status) }
+            let answer = if reason == Reason::BadRequest { rescue::refuse(status, version) } else { rescue::answer(status) };
+            let (mut head, body) = answer.into_parts();
+            if let Some(route) = &matched.route {
+                route.transforms.local(&mut head);
+            }
+            Response::from_parts(head, body)
         }
     }
 }
@@ -150,7 +155,7 @@ async fn forward(
     let mut lease = lease(target, route, matched, &mut patience, account).await?;
     let hold = head.headers.contains_key(EXPECT).then(Arc::<Hold>::default);
     let upgrade = asked_upgrade(&head);
-    head::towards_node(&mut head, &lease, front);
+    transform(&mut head, front, route, &lease)?;
     if let Some(protocol) = upgrade {
         head.headers.insert(UPGRADE, protocol);
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -191,6 +196,25 @@ async fn forward(
     }
 }
 
+/// Makes of the client's head the one for the node.
+fn transform(head: &mut request::Parts, front: &Front, route: &HttpRoute, lease: &Lease) -> Result<(), Reason> {
+    let host = Asked::read(head, front.secure).map(|asked| asked.host.to_owned()).map_err(|_| Reason::BadRequest)?;
+    let session = &front.session;
+    let facts = Facts {
+        client: session.client().0,
+        local: session.local.0,
+        secure: front.secure,
+        version: head.version,
+        host: &host,
+        node_authority: lease.node.label(),
+        original_host: false,
+        client_certificate: None,
+    };
+    route.transforms.request(head, &facts).map_err(|_| Reason::BadRequest)?;
+    head.version = Version::HTTP_11;
+    Ok(())
+}
+
 /// A connection to a node, noted in the account.
 async fn lease(
     target: &Target,
@@ -224,16 +248,25 @@ fn broken(error: &hyper::Error) -> Reason {
 }
 
 /// The node's answer as the client gets it.
-async fn reply(front: &Front, answered: Answered, upgrade: Option<HeaderValue>, mut account: Account) -> Response<Reply> {
+async fn reply(
+    front: &Front,
+    answered: Answered,
+    upgrade: Option<HeaderValue>,
+    route: Option<&HttpRoute>,
+    mut account: Account,
+) -> Response<Reply> {
     let Answered { response, lease, patience } = answered;
     let (mut head, body) = response.into_parts();
     account.answered(head.status);
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        let protocol = head.headers.get(UPGRADE).cloned();
-        head::towards_client(&mut head);
+    let protocol = (head.status == StatusCode::SWITCHING_PROTOCOLS).then(|| head.headers.get(UPGRADE).cloned());
+    if let Some(route) = route {
+        route.transforms.response(&mut head);
+    }
+    if let Some(protocol) = protocol {
         return switch(front, head, protocol.filter(|_| upgrade.is_some()), lease, account).await;
     }
-    head::towards_client(&mut head);
+    // what the client speaks is the server's business
+    head.version = Version::HTTP_11;
     let mut reply = Reply::node(body, lease, patience);
     reply.on_account_of(account);
     poll_fn(|cx| Poll::Ready(reply.settle(cx))).await;

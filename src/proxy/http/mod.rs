@@ -3,7 +3,6 @@
 mod account;
 mod asked;
 mod exchange;
-mod head;
 mod patience;
 mod reply;
 mod rescue;

@@ -16,9 +16,9 @@ use super::exchange::exchange;
 use super::tunnel::Tunnel;
 use crate::base::reason::Reason;
 use crate::live::sessions::Session;
+use crate::net::wire::Wire;
 use crate::snapshot::cell::Cell;
 use crate::telemetry::{AccessLog, RouteSeries};
-use crate::upstream::http::Wire;
 
 /// What all HTTP connections share.
 #[derive(Debug)]

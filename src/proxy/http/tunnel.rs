@@ -16,8 +16,9 @@ use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
 use crate::live::sessions::Session;
 use crate::net::relay::Relay;
+use crate::net::wire::Wire;
 use crate::upstream::Node;
-use crate::upstream::http::{Upgraded, Wire};
+use crate::upstream::http::Upgraded;
 
 /// The node's side of a tunnel.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::h1::H1;
 use super::pool::Keep;
-use super::wire::Wire;
 use crate::base::reason::Reason;
+use crate::net::wire::Wire;
 use crate::telemetry::RouteSeries;
 use crate::upstream::balance::Tried;
 use crate::upstream::connect::{DialError, reach, within};

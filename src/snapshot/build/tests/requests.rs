@@ -124,6 +124,35 @@ fn a_statement_that_does_not_parse_matches_nothing_rather_than_more() {
 }
 
 #[test]
+fn transforms_that_do_not_compile_are_refused_and_match_nothing() {
+    let mut hall = Hall::new();
+    let transforms = vec![[("PathPrefx".to_owned(), "/a".to_owned())].into()];
+    let bad = HttpRoute { transforms, ..fixture::http_route("r", UpstreamRef::None) };
+    let [wrong] = &compile::check(&Resource::Route(Arc::new(bad.clone())))[..] else { panic!("one violation") };
+    assert_eq!((wrong.path.as_str(), wrong.rule.as_str()), ("/transforms/0/PathPrefx", "transform"));
+    hall.put("r", Origin::Store, Resource::Route(Arc::new(bad)));
+    hall.build();
+    assert_eq!(hall.found("/"), None);
+}
+
+#[test]
+fn transforms_that_did_not_change_are_not_compiled_again() {
+    let mut hall = Hall::new();
+    let of = |hall: &Hall| hall.built.snapshot.http_routes.get(&fixture::id("r")).unwrap().transforms.clone();
+    let with = |path: &str, order| {
+        let transforms = vec![[("PathSet".to_owned(), path.to_owned())].into()];
+        Resource::Route(Arc::new(HttpRoute { transforms, order, ..fixture::http_route("r", UpstreamRef::None) }))
+    };
+    let mut built = Vec::new();
+    for resource in [with("/a", 1), with("/a", 2), with("/b", 2)] {
+        hall.put("r", Origin::Store, resource);
+        hall.build();
+        built.push(of(&hall));
+    }
+    assert!(Arc::ptr_eq(&built[0], &built[1]) && !Arc::ptr_eq(&built[1], &built[2]));
+}
+
+#[test]
 fn one_edit_among_ten_thousand_http_routes_compiles_one() {
     let mut hall = Hall::new();
     hall.upstream("u", 1);
