@@ -3,24 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HttpRoute, L4Route, Registries};
+use super::{HttpRoute, L4Route, Registries, certificates};
 use crate::base::addr::Protocol;
 use crate::base::violation::Violation;
 use crate::filter::Transforms;
-use crate::model::{self, Resource, StreamRoute};
+use crate::model::{self, Resource, Scheme, StreamRoute, Upstream, UpstreamRef};
 use crate::route::http::rule::Rule;
 use crate::route::http::table::entries;
 use crate::upstream::Target;
 
-/// A route takes one entry of its table per combination of its addresses and names, or of its hosts and paths; more are refused.
+/// A route takes one entry of the table per name and pair of its addresses, or per host and path; more than this many are refused.
 const PAIRS: usize = 4096;
 
 /// What is wrong with an object that its schema and its fields alone do not show; empty if nothing is.
 pub fn check(resource: &Resource) -> Vec<Violation> {
     match resource {
-        Resource::StreamRoute(route) => pairs(route).into_iter().chain(unserved(route)).collect(),
-        Resource::Route(route) => http_violations(route),
-        Resource::Listener(_) | Resource::Upstream(_) | Resource::Global(_) => Vec::new(),
+        Resource::StreamRoute(route) => {
+            let own = inline(&route.upstream).map(|one| upstream(one, "/upstream")).unwrap_or_default();
+            pairs(route).into_iter().chain(unserved(route)).chain(own).collect()
+        }
+        Resource::Route(route) => {
+            let own = inline(&route.upstream).map(|one| upstream(one, "/upstream")).unwrap_or_default();
+            http_violations(route).into_iter().chain(own).collect()
+        }
+        Resource::Upstream(one) => upstream(one, ""),
+        Resource::Ssl(ssl) => certificates::of_ssl(ssl),
+        Resource::Listener(_) | Resource::Global(_) => Vec::new(),
     }
 }
 
@@ -32,11 +40,6 @@ fn pairs(route: &StreamRoute) -> Option<Violation> {
         let path = if route.snis.len() > PAIRS { "/snis" } else { "/remote_addr" };
         Violation::new(path, "too_many_pairs", text)
     })
-}
-
-fn unserved(route: &StreamRoute) -> Option<Violation> {
-    let text = "this build does not pass TLS through yet";
-    route.tls_passthrough.then(|| Violation::new("/tls_passthrough", "unsupported", text))
 }
 
 fn http_violations(route: &model::HttpRoute) -> Vec<Violation> {
@@ -56,13 +59,39 @@ fn http_violations(route: &model::HttpRoute) -> Vec<Violation> {
     found
 }
 
+fn inline(names: &UpstreamRef) -> Option<&Upstream> {
+    match names {
+        UpstreamRef::Inline(upstream) => Some(upstream),
+        UpstreamRef::None | UpstreamRef::Id(_) => None,
+    }
+}
+
+fn upstream(upstream: &Upstream, at: &str) -> Vec<Violation> {
+    let mut found = certificates::of_upstream(upstream, at);
+    let text = "scheme tls is not served by this build yet (known: tcp, udp, http)";
+    found.extend((upstream.scheme == Scheme::Tls).then(|| Violation::new(format!("{at}/scheme"), "unsupported", text)));
+    found
+}
+
+fn unserved(route: &StreamRoute) -> Option<Violation> {
+    let text = "this build does not pass TLS through yet";
+    route.tls_passthrough.then(|| Violation::new("/tls_passthrough", "unsupported", text))
+}
+
+/// What should be known of an object that is taken all the same. `now`: seconds since 1970.
+pub fn warnings(resource: &Resource, now: i64) -> Vec<String> {
+    certificates::warnings(resource, now)
+}
+
 /// Whether an object takes part; a disabled one counts as absent for matching and binding.
 pub fn enabled(resource: &Resource) -> bool {
     match resource {
         Resource::Listener(listener) => listener.enabled,
         Resource::StreamRoute(route) => route.enabled,
         Resource::Route(route) => route.enabled,
-        Resource::Upstream(_) | Resource::Global(_) => true,
+        Resource::Ssl(ssl) => ssl.enabled,
+        Resource::Upstream(upstream) => !upstream.disabled,
+        Resource::Global(_) => true,
     }
 }
 

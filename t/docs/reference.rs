@@ -10,7 +10,7 @@ use serde_json::Value;
 use sluice::base::addr::Protocol;
 use sluice::base::id::{Id, Kind};
 use sluice::base::reason::Reason;
-use sluice::telemetry::{AccessConf, AccessFormat, AccessLog, Metrics, Record};
+use sluice::telemetry::{AccessConf, AccessFormat, AccessLog, HttpRecord, Metrics, Record};
 
 use super::page::{self, Page, names, rows};
 

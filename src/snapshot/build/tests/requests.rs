@@ -50,8 +50,10 @@ impl Hall {
     }
 }
 
-fn at(name: &str, port: Option<u16>) -> Option<(String, Option<u16>)> {
-    Some((name.to_owned(), port))
+type Found = (String, Option<u16>);
+
+fn at(name: &str, port: Option<u16>) -> Found {
+    (name.to_owned(), port)
 }
 
 #[test]
@@ -60,11 +62,11 @@ fn an_http_route_waits_for_its_upstream_and_heals() {
     hall.http("r", &["/a"], by_id("u"));
     hall.build();
     assert_eq!(hall.waits(), ["routes/r for upstreams/u"]);
-    assert_eq!(hall.found("/a"), at("r", None));
+    assert_eq!(hall.found("/a"), Some(at("r", None)));
     hall.upstream("u", 7);
     hall.build();
     assert!(hall.waits().is_empty());
-    assert_eq!(hall.found("/a"), at("r", Some(7)));
+    assert_eq!(hall.found("/a"), Some(at("r", Some(7))));
     hall.delete(Kind::Upstream, "u");
     hall.build();
     assert_eq!(hall.waits(), ["routes/r for upstreams/u"]);
@@ -83,8 +85,8 @@ fn an_http_route_that_moves_leaves_its_old_place() {
     hall.http("r", &["/b"], UpstreamRef::None);
     hall.build();
     assert_eq!(hall.built.compiled, 1);
-    assert_eq!(["/a", "/b", "/bb"].map(|path| hall.found(path)), [None, at("r", None), None]);
-    assert_eq!(found(&before, "h", "/bb"), at("r", None), "a snapshot in use does not change");
+    assert_eq!(["/a", "/b", "/bb"].map(|path| hall.found(path)), [None, Some(at("r", None)), None]);
+    assert_eq!(found(&before, "h", "/bb"), Some(at("r", None)), "a snapshot in use does not change");
     let of = |s: &Snapshot| s.http_routes.get(&fixture::id("s")).unwrap().clone();
     assert!(Arc::ptr_eq(&of(&before), &of(&hall.built.snapshot)));
 }
@@ -98,7 +100,7 @@ fn an_http_route_and_a_stream_route_may_have_one_id() {
     hall.build();
     hall.delete(Kind::StreamRoute, "x");
     hall.build();
-    assert_eq!(hall.found("/a"), at("x", Some(1)));
+    assert_eq!(hall.found("/a"), Some(at("x", Some(1))));
 }
 
 #[test]
@@ -162,5 +164,5 @@ fn one_edit_among_ten_thousand_http_routes_compiles_one() {
     hall.http("r5", &["/five"], by_id("u"));
     hall.build();
     assert_eq!(hall.built.compiled, 1);
-    assert_eq!((hall.found("/five"), hall.found("/5/x"), hall.found("/6/x")), (at("r5", Some(1)), None, at("r6", Some(1))));
+    assert_eq!((hall.found("/five"), hall.found("/5/x"), hall.found("/6/x")), (Some(at("r5", Some(1))), None, Some(at("r6", Some(1)))));
 }
