@@ -107,6 +107,22 @@ fn every_resource_that_a_page_shows_is_taken() {
 }
 
 #[test]
+fn every_transform_is_documented_with_the_keys_beside_it() {
+    let section = Page::read("docs/CONFIGURATION.md").section("## Transforms");
+    let rows: Vec<_> = page::rows(&section).into_iter().filter(|row| row.len() == 3).collect();
+    let told: Vec<(String, BTreeSet<String>)> = rows
+        .iter()
+        .map(|row| {
+            let beside = row[1].split('`').skip(1).step_by(2).map(str::to_owned);
+            (row[0].trim_matches('`').to_owned(), beside.collect())
+        })
+        .collect();
+    let known: Vec<_> =
+        sluice::filter::words().map(|(main, beside)| (main.to_owned(), beside.iter().map(|key| (*key).to_owned()).collect())).collect();
+    assert_eq!(told, known);
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     for page in page::all() {
         for (line, target) in page.links() {

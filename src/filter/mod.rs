@@ -47,7 +47,7 @@ pub struct Facts<'a> {
     pub client_certificate: Option<&'a [u8]>,
 }
 
-/// The request target, or a query that was written anew, has more than 65,534 bytes. The client's fault: 414.
+/// The target has more than 65,534 bytes once the steps changed it. The fault of the client: 414.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request target is too long for what the route makes of it")]
 pub struct TooLong;
