@@ -48,4 +48,7 @@ mod store_embedded;
 mod store_etcd;
 mod support;
 mod tcp_relay;
+mod udp;
+mod udp_servers;
+mod udp_sim;
 mod watch_sim;

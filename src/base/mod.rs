@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod cidr;
+pub mod datagram;
 pub mod drain;
 pub mod duration;
 pub mod id;

@@ -26,6 +26,8 @@ pub enum Reason {
     NoRoute,
     /// The matched route has no upstream, or it is not there yet.
     NoUpstream,
+    /// There was no place for another UDP session.
+    SessionTableFull,
     /// The client sent no PROXY header, or not in time, where the listener wants one.
     ProxyHeader,
     /// The process ran out of file descriptors for a new session.
@@ -68,7 +70,7 @@ impl Side {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Ok,
         Self::ClientReset,
         Self::UpstreamRefused,
@@ -79,6 +81,7 @@ impl Reason {
         Self::DnsFailed,
         Self::NoRoute,
         Self::NoUpstream,
+        Self::SessionTableFull,
         Self::ProxyHeader,
         Self::Overload,
         Self::DrainDeadline,
@@ -102,6 +105,7 @@ impl Reason {
             Self::DnsFailed => "dns_failed",
             Self::NoRoute => "no_route",
             Self::NoUpstream => "no_upstream",
+            Self::SessionTableFull => "session_table_full",
             Self::ProxyHeader => "proxy_header",
             Self::Overload => "overload",
             Self::DrainDeadline => "drain_deadline",
@@ -125,6 +129,7 @@ impl Reason {
             | Self::DnsFailed => Side::Upstream,
             Self::NoRoute
             | Self::NoUpstream
+            | Self::SessionTableFull
             | Self::Overload
             | Self::DrainDeadline
             | Self::IdleTimeout

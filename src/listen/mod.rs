@@ -4,6 +4,7 @@
 mod accept;
 mod budget;
 mod conn;
+mod dgram;
 mod gate;
 mod guard;
 mod opening;

@@ -34,6 +34,9 @@ pub struct StreamRoute {
     pub timeout: Option<Duration>,
     /// The longest that a session may last in all.
     pub max_duration: Option<Duration>,
+    /// Replies that are relayed for each datagram of a UDP client: all when absent, none when 0; when the last one was relayed the
+    /// session ends.
+    pub udp_responses: Option<u32>,
     /// False: known but never matched.
     pub enabled: bool,
 }

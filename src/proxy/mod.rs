@@ -3,3 +3,4 @@
 mod announce;
 pub mod idle;
 pub mod tcp;
+pub mod udp;

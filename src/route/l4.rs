@@ -306,6 +306,7 @@ mod tests {
             upstream: UpstreamRef::None,
             timeout: None,
             max_duration: None,
+            udp_responses: None,
             enabled: true,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{HttpRoute, L4Route, Registries, certificates};
-use crate::base::addr::Protocol;
+use crate::base::addr::Transport;
 use crate::base::violation::Violation;
 use crate::model::{self, Resource, Scheme, StreamRoute, Upstream, UpstreamRef};
 use crate::route::http::rule::Rule;
@@ -93,9 +93,9 @@ pub fn enabled(resource: &Resource) -> bool {
     }
 }
 
-/// Whether a route takes TCP sessions.
-pub(super) fn takes_tcp(route: &StreamRoute) -> bool {
-    !matches!(route.protocol, Some(Protocol::Udp))
+/// Whether a route takes the sessions of a transport.
+pub(super) fn takes(route: &StreamRoute, transport: Transport) -> bool {
+    route.protocol.is_none_or(|protocol| Transport::from(protocol) == transport)
 }
 
 /// A route with its target.
@@ -104,6 +104,7 @@ pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries
         id: route.id.clone(),
         idle: idle(route, target.as_deref()),
         max_duration: route.max_duration,
+        udp_responses: route.udp_responses,
         tls_passthrough: route.tls_passthrough,
         series: registries.metrics.route(Some(&route.id)),
         target,

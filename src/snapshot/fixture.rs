@@ -35,6 +35,7 @@ pub(crate) fn route(name: &str, upstream: UpstreamRef) -> StreamRoute {
         upstream,
         timeout: None,
         max_duration: None,
+        udp_responses: None,
         enabled: true,
     }
 }

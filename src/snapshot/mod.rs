@@ -16,7 +16,7 @@ use std::time::Duration;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tokio::time::Instant;
 
-use crate::base::addr::{Port, Protocol};
+use crate::base::addr::{Port, Protocol, Transport};
 use crate::base::id::{Id, Key};
 use crate::model::{Global, Listener, Origin, Stored};
 use crate::route::http::request::{NeedsForm, Request};
@@ -111,6 +111,8 @@ pub struct L4Route {
     pub idle: Option<Duration>,
     /// The longest that a session may last.
     pub max_duration: Option<Duration>,
+    /// Replies for each datagram of a client: all, none, or so many.
+    pub udp_responses: Option<u32>,
     /// On listeners with TLS: the bytes are passed on as they are.
     pub tls_passthrough: bool,
     /// Its metric handles.
@@ -146,7 +148,10 @@ pub struct Snapshot {
     targets: HashTrieMapSync<Id, Arc<Target>>,
     /// Enabled routes.
     routes: HashTrieMapSync<Id, Arc<L4Route>>,
+    /// Routes that take TCP sessions.
     table: Table<Arc<L4Route>>,
+    /// Routes that take UDP sessions.
+    datagrams: Table<Arc<L4Route>>,
     /// Enabled HTTP routes.
     http_routes: HashTrieMapSync<Id, Arc<HttpRoute>>,
     http_table: HttpTable<Arc<HttpRoute>>,
@@ -175,6 +180,7 @@ impl Snapshot {
             targets: HashTrieMapSync::new_sync(),
             routes: HashTrieMapSync::new_sync(),
             table: Table::default(),
+            datagrams: Table::default(),
             http_routes: HashTrieMapSync::new_sync(),
             http_table: HttpTable::default(),
             users: HashTrieMapSync::new_sync(),
@@ -217,7 +223,10 @@ impl Snapshot {
     pub fn route_for(&self, spec: &PortSpec, ask: &Ask<'_>) -> Option<&Arc<L4Route>> {
         match &spec.listener.stream_route_id {
             Some(fixed) => self.routes.get(fixed),
-            None => self.table.find(ask),
+            None => match spec.port.transport {
+                Transport::Tcp => self.table.find(ask),
+                Transport::Udp => self.datagrams.find(ask),
+            },
         }
     }
 

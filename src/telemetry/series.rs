@@ -9,6 +9,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::families::Metrics;
 use crate::base::addr::Protocol;
+use crate::base::datagram::DropReason;
 use crate::base::id::Id;
 use crate::base::meter::Direction;
 use crate::base::reason::Reason;
@@ -25,6 +26,17 @@ pub struct RouteSeries {
     bytes_out: IntCounter,
     duration: Histogram,
     connect: Histogram,
+    udp: OnceLock<Box<UdpSeries>>,
+}
+
+/// What only UDP sessions have; bound with the first of them.
+#[derive(Debug)]
+struct UdpSeries {
+    total: IntCounter,
+    active: IntGauge,
+    datagrams_in: IntCounter,
+    datagrams_out: IntCounter,
+    dropped: [OnceLock<IntCounter>; DropReason::ALL.len()],
 }
 
 /// The series of one route's sessions that came through one listener.
@@ -46,6 +58,7 @@ impl RouteSeries {
             closed: std::array::from_fn(|_| OnceLock::new()),
             listeners: DashMap::new(),
             failures: DashMap::new(),
+            udp: OnceLock::new(),
             metrics,
             route,
         }
@@ -88,6 +101,45 @@ impl RouteSeries {
         }
     }
 
+    fn udp(&self) -> &UdpSeries {
+        self.udp.get_or_init(|| {
+            let label = self.label();
+            Box::new(UdpSeries {
+                total: self.metrics.udp_sessions_total.with_label_values(&[label]),
+                active: self.metrics.udp_sessions_active.with_label_values(&[label]),
+                datagrams_in: self.metrics.udp_datagrams_total.with_label_values(&[label, "in"]),
+                datagrams_out: self.metrics.udp_datagrams_total.with_label_values(&[label, "out"]),
+                dropped: std::array::from_fn(|_| OnceLock::new()),
+            })
+        })
+    }
+
+    /// A UDP session began.
+    pub fn udp_opened(&self) {
+        self.udp().total.inc();
+        self.udp().active.inc();
+    }
+
+    /// A UDP session ended.
+    pub fn udp_ended(&self) {
+        self.udp().active.dec();
+    }
+
+    /// Datagrams were passed on.
+    pub fn datagrams(&self, direction: Direction, datagrams: u64) {
+        match direction {
+            Direction::In => self.udp().datagrams_in.inc_by(datagrams),
+            Direction::Out => self.udp().datagrams_out.inc_by(datagrams),
+        }
+    }
+
+    /// Datagrams were not passed on.
+    pub fn dropped(&self, reason: DropReason, datagrams: u64) {
+        if let Some(slot) = DropReason::ALL.iter().position(|r| *r == reason).and_then(|at| self.udp().dropped.get(at)) {
+            slot.get_or_init(|| self.metrics.udp_dropped_total.with_label_values(&[self.label(), reason.as_str()])).inc_by(datagrams);
+        }
+    }
+
     /// A connect succeeded after this long.
     pub fn connected(&self, took: Duration) {
         self.connect.observe(took.as_secs_f64());
@@ -118,6 +170,12 @@ impl RouteSeries {
         // an error here only says that the series was never bound
         for direction in ["in", "out"] {
             let _ = metrics.bytes_total.remove_label_values(&[label, direction]);
+            let _ = metrics.udp_datagrams_total.remove_label_values(&[label, direction]);
+        }
+        let _ = metrics.udp_sessions_total.remove_label_values(&[label]);
+        let _ = metrics.udp_sessions_active.remove_label_values(&[label]);
+        for reason in DropReason::ALL {
+            let _ = metrics.udp_dropped_total.remove_label_values(&[label, reason.as_str()]);
         }
         for reason in Reason::ALL {
             let _ = metrics.connections_closed_total.remove_label_values(&[label, reason.as_str()]);

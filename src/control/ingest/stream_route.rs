@@ -28,6 +28,7 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut F
         upstream: target(fields, secrets, found),
         timeout: fields.duration("timeout", Least::AboveZero, found),
         max_duration: fields.duration("max_duration", Least::AboveZero, found),
+        udp_responses: fields.number("udp_responses", found),
         enabled: fields.enabled(),
     }
 }
