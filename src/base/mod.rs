@@ -7,6 +7,7 @@ pub mod duration;
 pub mod id;
 pub mod meter;
 pub mod nearest;
+pub mod quota;
 pub mod reason;
 pub mod secret;
 pub mod task;

@@ -3,6 +3,7 @@
 
 mod fields;
 mod json;
+mod limit;
 mod listener;
 mod nodes;
 mod setting;

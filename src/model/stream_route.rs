@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Upstream;
+use super::{RouteLimit, Upstream};
 use crate::base::addr::Protocol;
 use crate::base::cidr::Cidr;
 use crate::base::id::Id;
@@ -29,6 +29,8 @@ pub struct StreamRoute {
     pub timeout: Option<Duration>,
     /// The longest that a session may last in all.
     pub max_duration: Option<Duration>,
+    /// How many of its sessions may pass.
+    pub limit: RouteLimit,
     /// False: known but never matched.
     pub enabled: bool,
 }

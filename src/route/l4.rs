@@ -200,6 +200,7 @@ mod tests {
             upstream: UpstreamRef::None,
             timeout: None,
             max_duration: None,
+            limit: crate::model::RouteLimit::Global,
             enabled: true,
         }
     }

@@ -3,7 +3,7 @@
 use super::{Registries, Snapshot};
 use crate::base::addr::{Protocol, parse_listen};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{Host, Listener, Node, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{Host, Listener, Node, RouteLimit, StreamRoute, Upstream, UpstreamRef};
 use crate::route::l4::Ask;
 use crate::telemetry::Metrics;
 use crate::upstream;
@@ -33,6 +33,7 @@ pub(crate) fn route(name: &str, upstream: UpstreamRef) -> StreamRoute {
         upstream,
         timeout: None,
         max_duration: None,
+        limit: RouteLimit::Global,
         enabled: true,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::fields::{Fields, Found, Least};
-use super::upstream;
+use super::{limit, upstream};
 use crate::base::addr::Protocol;
 use crate::base::cidr::Cidr;
 use crate::base::id::Id;
@@ -24,6 +24,7 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> StreamRout
         upstream: target(fields, found),
         timeout: fields.duration("timeout", Least::AboveZero, found),
         max_duration: fields.duration("max_duration", Least::AboveZero, found),
+        limit: limit::read(fields, found),
         enabled: fields.enabled(),
     }
 }
