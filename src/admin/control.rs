@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use super::envelope::Answer;
 use super::instances;
+use super::limits;
 use super::query::Query;
 use super::server::{self, Head, Site};
 use crate::base::addr::Port;
@@ -24,6 +25,7 @@ use crate::base::violation::Stage;
 use crate::control::status::{ObjectStatus, StatusHandle};
 use crate::live::applied::Applied;
 use crate::live::fleet::Fleet;
+use crate::live::limits::Limits;
 use crate::live::listeners::{PortState, PortStatus, Ports};
 use crate::live::nodes::{NodeStatus, Nodes};
 use crate::live::sessions::{Session, Sessions};
@@ -47,6 +49,8 @@ pub struct ControlParts {
     pub sessions: Sessions,
     /// The nodes.
     pub nodes: Nodes,
+    /// The limits.
+    pub limits: Limits,
     /// The applied revision.
     pub applied: Applied,
     /// The gateways that share the store.
@@ -86,6 +90,8 @@ impl Site for Control {
             (&Method::GET, ["rejections"]) => Ok(rejections(parts)),
             (&Method::GET, ["listeners"]) => Ok(listeners(parts)),
             (&Method::GET, ["upstreams"]) => Ok(upstreams(&parts.nodes.list())),
+            (&Method::GET, ["limits"]) => Ok(limits::list(&parts.limits)),
+            (&Method::GET, ["limits", route]) => limits::of_route(&parts.limits, route, &head.query),
             (&Method::GET, ["sessions"]) => sessions(parts, &head.query),
             (&Method::DELETE, ["sessions", id]) => end(parts, id),
             (&Method::GET, ["instances"]) => Ok(instances::list(&parts.fleet)),
@@ -106,7 +112,9 @@ impl Site for Control {
 /// 405 for a path that knows other verbs, 404 for one that is none.
 fn refused(method: &Method, asked: &[&str]) -> Answer {
     let allowed = match asked {
-        ["config" | "rejections" | "listeners" | "upstreams" | "sessions" | "instances" | "schema"] | ["config", _, _] => "GET",
+        ["config" | "rejections" | "listeners" | "upstreams" | "limits" | "sessions" | "instances" | "schema"]
+        | ["config", _, _]
+        | ["limits", _] => "GET",
         ["sessions", _] => "DELETE",
         ["log-level"] => "GET, PUT",
         ["accept"] => "POST",
@@ -291,6 +299,7 @@ mod tests {
             ports: Ports::default(),
             sessions: Sessions::default(),
             nodes: Nodes::default(),
+            limits: Limits::default(),
             applied,
             fleet: crate::live::fleet::fleet("a").1,
             schemas: Arc::new(Schemas::compile().unwrap()),

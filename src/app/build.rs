@@ -10,6 +10,7 @@ use super::banner::Banner;
 use super::drain::{self, Stop};
 use super::faces::Faces;
 use super::instance::{self, Telling};
+use super::limits::Seen;
 use super::runtime;
 use crate::base::drain::{Phase, Trigger, Watch};
 use crate::base::id::{Key, Kind};
@@ -18,12 +19,14 @@ use crate::conf::{self, Conf, Provider};
 use crate::control::ingest::Ingest;
 use crate::control::reconcile::{Reconciler, ReconcilerParts};
 use crate::control::status::StatusHandle;
+use crate::limit;
 use crate::listen::{Budget, Context, ListenSet, SetParts, WorkerHandle, worker};
 use crate::live::applied::{Applied, applied};
+use crate::live::limits::Limits;
 use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
 use crate::live::sessions::Sessions;
-use crate::net::limits;
+use crate::net::limits::raise_descriptors;
 use crate::schema::Schemas;
 use crate::snapshot::cell::Cell;
 use crate::snapshot::{Registries, Snapshot};
@@ -60,7 +63,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let stop = Stop::new()?;
     let level = start_log(&conf)?;
     let instance = instance::name(&conf);
-    let descriptors = limits::raise_descriptors();
+    let descriptors = raise_descriptors();
     let (trigger, watch) = crate::base::drain::drain();
 
     // ground and materials
@@ -87,8 +90,11 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     });
 
     // the hall
-    let registries = Registries { metrics: metrics.clone(), upstreams };
+    let registries = Registries { metrics: metrics.clone(), upstreams, limits: limit::Registry::default() };
     let cell = Cell::new(Snapshot::empty(&registries));
+    let counting = registries.limits.clone();
+    let limits = Limits::default();
+    limits.provide(Arc::new(Seen { cell: cell.clone(), limits: counting.clone() }));
 
     // west wing
     let workers = runtime::worker_count(conf.workers);
@@ -135,14 +141,17 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         applied: applied.clone(),
         metrics: metrics.clone(),
         drain: watch.clone(),
-        panics,
+        panics: panics.clone(),
     }
     .start(&conf);
+    let of = fleet.clone();
+    task::supervise("limits", panics, move || counting.clone().keep(of.clone()));
     let faces = Faces {
         metrics,
         ports: ports.clone(),
         sessions: sessions.clone(),
         nodes,
+        limits,
         applied: applied.clone(),
         fleet,
         watch: watch.clone(),

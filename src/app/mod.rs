@@ -6,6 +6,7 @@ mod build;
 mod drain;
 mod faces;
 mod instance;
+mod limits;
 mod runtime;
 
 use anyhow::Context as _;

@@ -34,6 +34,13 @@ pub struct LimitStatus {
     pub reset: Option<Duration>,
 }
 
+impl LimitStatus {
+    /// The route that carries it; empty for the global one.
+    pub fn route(&self) -> &str {
+        self.name.split_once('/').map_or("", |(kind, id)| if kind == "settings" { "" } else { id })
+    }
+}
+
 /// The limit that counts for a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteStatus {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{L4Route, Registries};
+use super::{L4Route, Registries, RouteLimiter};
 use crate::base::addr::Protocol;
+use crate::base::id::{Key, Kind};
 use crate::base::violation::Violation;
-use crate::model::{Resource, StreamRoute};
+use crate::model::{Resource, RouteLimit, StreamRoute};
 use crate::upstream::Target;
 
 /// A route takes one entry of the table per pair of its addresses; more than this many pairs are refused.
@@ -48,8 +49,18 @@ pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries
         id: route.id.clone(),
         idle: idle(route, target.as_deref()),
         max_duration: route.max_duration,
+        limit: limiter(&Key::new(Kind::StreamRoute, route.id.clone()), &route.limit, registries),
         series: registries.metrics.route(Some(&route.id)),
         target,
+    }
+}
+
+/// What a route asks; a limit of its own is the one that it had before, with what it has counted.
+fn limiter(key: &Key, limit: &RouteLimit, registries: &Registries) -> RouteLimiter {
+    match limit {
+        RouteLimit::Global => RouteLimiter::Global,
+        RouteLimit::Exempt => RouteLimiter::Exempt,
+        RouteLimit::Own(spec) => RouteLimiter::Own(registries.limits.limiter(&key.to_string(), spec)),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Registries, Snapshot};
 use crate::base::addr::{Protocol, parse_listen};
 use crate::base::id::{Id, Key, Kind};
+use crate::limit;
 use crate::model::{Host, Listener, Node, RouteLimit, StreamRoute, Upstream, UpstreamRef};
 use crate::route::l4::Ask;
 use crate::telemetry::Metrics;
@@ -10,7 +11,7 @@ use crate::upstream;
 
 /// Registries with nothing in them.
 pub(crate) fn registries() -> Registries {
-    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0 }
+    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0, limits: limit::Registry::default() }
 }
 
 pub(crate) fn id(text: &str) -> Id {

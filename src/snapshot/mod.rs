@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::base::addr::{Port, Protocol};
 use crate::base::id::{Id, Key};
+use crate::limit::{self, Limiter};
 use crate::model::{Global, Listener, Origin, Stored};
 use crate::route::l4::{Ask, Table};
 use crate::telemetry::{Metrics, RouteSeries};
@@ -34,6 +35,8 @@ pub struct Registries {
     pub metrics: Metrics,
     /// Nodes by upstream.
     pub upstreams: upstream::Registry,
+    /// What limits have counted.
+    pub limits: limit::Registry,
 }
 
 /// What a snapshot is built from.
@@ -107,8 +110,21 @@ pub struct L4Route {
     pub idle: Option<Duration>,
     /// The longest that a session may last.
     pub max_duration: Option<Duration>,
+    /// Which limit its sessions ask.
+    pub limit: RouteLimiter,
     /// Its metric handles.
     pub series: Arc<RouteSeries>,
+}
+
+/// Which limit a route asks.
+#[derive(Clone, Debug)]
+pub enum RouteLimiter {
+    /// The global one, as it is when a session begins: its changes reach all routes without touching one of them.
+    Global,
+    /// None at all.
+    Exempt,
+    /// Its own.
+    Own(Arc<Limiter>),
 }
 
 /// Everything that the data path needs to know. A copy shares everything with its original.
@@ -118,6 +134,7 @@ pub struct Snapshot {
     arrived: Option<Instant>,
     objects: Objects,
     global: Arc<Global>,
+    limiter: Option<Arc<Limiter>>,
     ports: Arc<BTreeMap<Port, Arc<PortSpec>>>,
     conflicts: Arc<Vec<Conflict>>,
     /// Who wants a port, the winner first.
@@ -145,6 +162,7 @@ impl Snapshot {
             arrived: None,
             objects: Objects::new_sync(),
             global: Arc::default(),
+            limiter: None,
             ports: Arc::default(),
             conflicts: Arc::default(),
             claims: HashTrieMapSync::new_sync(),
@@ -193,6 +211,20 @@ impl Snapshot {
             Some(fixed) => self.routes.get(fixed),
             None => self.table.find(ask),
         }
+    }
+
+    /// The limit that counts for a route: its own, else the global one; `None` if there is none, or if the route is exempt.
+    pub fn limiter<'a>(&'a self, limit: &'a RouteLimiter) -> Option<&'a Arc<Limiter>> {
+        match limit {
+            RouteLimiter::Own(limiter) => Some(limiter),
+            RouteLimiter::Global => self.limiter.as_ref(),
+            RouteLimiter::Exempt => None,
+        }
+    }
+
+    /// The enabled L4 route of this id.
+    pub fn stream_route(&self, id: &Id) -> Option<&Arc<L4Route>> {
+        self.routes.get(id)
     }
 
     /// The metric handles of sessions that matched no route.
