@@ -10,5 +10,6 @@ pub mod nearest;
 pub mod quota;
 pub mod reason;
 pub mod secret;
+pub mod sni;
 pub mod task;
 pub mod violation;

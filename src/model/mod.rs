@@ -8,7 +8,7 @@ mod stream_route;
 mod upstream;
 
 pub use limit::{By, KeySource, Limit, Pace, RouteLimit};
-pub use listener::Listener;
+pub use listener::{Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
 pub use setting::Global;
 pub use stream_route::{StreamRoute, UpstreamRef};

@@ -10,23 +10,30 @@ use crate::base::violation::Violation;
 use crate::model::{Resource, RouteLimit, StreamRoute};
 use crate::upstream::Target;
 
-/// A route takes one entry of the table per pair of its addresses; more than this many pairs are refused.
+/// A route takes one entry of the table per name and pair of its addresses; more than this many are refused.
 const PAIRS: usize = 4096;
 
 /// What is wrong with an object that its schema and its fields alone do not show; empty if nothing is.
 pub fn check(resource: &Resource) -> Vec<Violation> {
     match resource {
-        Resource::StreamRoute(route) => pairs(route).into_iter().collect(),
+        Resource::StreamRoute(route) => pairs(route).into_iter().chain(unserved(route)).collect(),
         Resource::Listener(_) | Resource::Upstream(_) | Resource::Global(_) => Vec::new(),
     }
 }
 
 fn pairs(route: &StreamRoute) -> Option<Violation> {
-    let pairs = route.server_addr.len().max(1).saturating_mul(route.remote_addr.len().max(1));
+    let lists = [route.server_addr.len(), route.remote_addr.len(), route.snis.len()];
+    let pairs = lists.into_iter().fold(1_usize, |all, len| all.saturating_mul(len.max(1)));
     (pairs > PAIRS).then(|| {
-        let text = format!("server_addr times remote_addr makes {pairs} pairs of addresses, more than {PAIRS}: split the route");
-        Violation::new("/remote_addr", "too_many_pairs", text)
+        let text = format!("server_addr times remote_addr times names makes {pairs}, more than {PAIRS}: split the route");
+        let path = if route.snis.len() > PAIRS { "/snis" } else { "/remote_addr" };
+        Violation::new(path, "too_many_pairs", text)
     })
+}
+
+fn unserved(route: &StreamRoute) -> Option<Violation> {
+    let text = "this build does not pass TLS through yet";
+    route.tls_passthrough.then(|| Violation::new("/tls_passthrough", "unsupported", text))
 }
 
 /// Whether an object takes part; a disabled one counts as absent for matching and binding.
@@ -50,6 +57,7 @@ pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries
         idle: idle(route, target.as_deref()),
         max_duration: route.max_duration,
         limit: limiter(&Key::new(Kind::StreamRoute, route.id.clone()), &route.limit, registries),
+        tls_passthrough: route.tls_passthrough,
         series: registries.metrics.route(Some(&route.id)),
         target,
     }
