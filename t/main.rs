@@ -35,6 +35,7 @@ mod instances;
 mod last_good;
 mod layers;
 mod lifecycle;
+mod limits;
 mod observability;
 mod openapi;
 mod schema;

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Reason {
     /// Both sides finished.
     Ok = 1,
-    /// The client reset the connection.
+    /// The client reset the connection, or went away while it waited for a permit.
     ClientReset,
     /// Every tried node refused.
     UpstreamRefused,
@@ -28,6 +28,10 @@ pub enum Reason {
     NoUpstream,
     /// The client sent no PROXY header, or not in time, where the listener wants one.
     ProxyHeader,
+    /// A limit refused it.
+    Limited,
+    /// It waited in vain for a permit of a limit.
+    QueueTimeout,
     /// The process ran out of file descriptors for a new session.
     Overload,
     /// The drain deadline of the process passed.
@@ -68,7 +72,7 @@ impl Side {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Ok,
         Self::ClientReset,
         Self::UpstreamRefused,
@@ -80,6 +84,8 @@ impl Reason {
         Self::NoRoute,
         Self::NoUpstream,
         Self::ProxyHeader,
+        Self::Limited,
+        Self::QueueTimeout,
         Self::Overload,
         Self::DrainDeadline,
         Self::IdleTimeout,
@@ -103,6 +109,8 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::NoUpstream => "no_upstream",
             Self::ProxyHeader => "proxy_header",
+            Self::Limited => "limited",
+            Self::QueueTimeout => "queue_timeout",
             Self::Overload => "overload",
             Self::DrainDeadline => "drain_deadline",
             Self::IdleTimeout => "idle_timeout",
@@ -125,6 +133,8 @@ impl Reason {
             | Self::DnsFailed => Side::Upstream,
             Self::NoRoute
             | Self::NoUpstream
+            | Self::Limited
+            | Self::QueueTimeout
             | Self::Overload
             | Self::DrainDeadline
             | Self::IdleTimeout

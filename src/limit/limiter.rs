@@ -61,7 +61,19 @@ pub enum Decision {
 pub struct Permit {
     /// How the count stood after this one.
     pub standing: Standing,
-    held: Option<(Arc<Limiter>, Place)>,
+    hold: Option<Hold>,
+}
+
+/// What has to be kept of a permit as long as it is used.
+#[derive(Debug)]
+#[must_use = "dropping it gives the permit back"]
+pub struct Hold(Arc<Limiter>, Place);
+
+impl Permit {
+    /// Only what has to be kept; `None` where nothing is ever given back.
+    pub fn into_hold(self) -> Option<Hold> {
+        self.hold
+    }
 }
 
 impl Limiter {
@@ -154,8 +166,8 @@ impl Limiter {
     }
 
     pub(super) fn permit(self: &Arc<Self>, place: Place, standing: Standing) -> Permit {
-        let held = (self.policy == Policy::Concurrency).then(|| (self.clone(), place));
-        Permit { standing, held }
+        let hold = (self.policy == Policy::Concurrency).then(|| Hold(self.clone(), place));
+        Permit { standing, hold }
     }
 
     /// Does something with a count, and wakes whom that concerns.
@@ -291,11 +303,9 @@ impl Limiter {
     }
 }
 
-impl Drop for Permit {
+impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some((limiter, place)) = self.held.take() {
-            limiter.at(place, |bucket, rule, wakes| bucket.give_back(rule, wakes));
-        }
+        self.0.at(self.1, |bucket, rule, wakes| bucket.give_back(rule, wakes));
     }
 }
 

@@ -15,6 +15,6 @@ mod waiting;
 
 pub use bucket::{Refused, Standing};
 pub use key::LimitKey;
-pub use limiter::{Decision, Limiter, Permit};
+pub use limiter::{Decision, Hold, Limiter, Permit};
 pub use registry::{Registry, status};
 pub use waiting::Waiting;
