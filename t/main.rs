@@ -38,6 +38,7 @@ mod lifecycle;
 mod limits;
 mod observability;
 mod openapi;
+mod proxy_protocol;
 mod schema;
 mod seed_mysql;
 mod store_contract;

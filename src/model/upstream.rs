@@ -16,6 +16,8 @@ pub struct Upstream {
     pub retry_timeout: Option<Duration>,
     /// Time limits of its own.
     pub timeout: Option<Timeouts>,
+    /// Whether it is switched off: it counts as absent.
+    pub disabled: bool,
 }
 
 /// The three time limits of an upstream.

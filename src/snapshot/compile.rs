@@ -41,7 +41,8 @@ pub fn enabled(resource: &Resource) -> bool {
     match resource {
         Resource::Listener(listener) => listener.enabled,
         Resource::StreamRoute(route) => route.enabled,
-        Resource::Upstream(_) | Resource::Global(_) => true,
+        Resource::Upstream(upstream) => !upstream.disabled,
+        Resource::Global(_) => true,
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Conf {
     pub tcp: Vec<String>,
     /// Entries of `stream_proxy.udp`.
     pub udp: Vec<String>,
+    /// What stands under `proxy_protocol`, in braces.
+    pub proxy_protocol: Option<String>,
     pub admin_ip: String,
     pub admin_port: u16,
     pub metrics_port: u16,
@@ -43,6 +45,7 @@ impl Conf {
             top: "gateway",
             tcp: Vec::new(),
             udp: Vec::new(),
+            proxy_protocol: None,
             admin_ip: "127.0.0.1".into(),
             admin_port: ports::free(),
             metrics_port: ports::free(),
@@ -70,6 +73,12 @@ impl Conf {
         self
     }
 
+    /// The switches of the PROXY protocol, as a YAML map in braces.
+    pub fn proxy_protocol(mut self, switches: &str) -> Self {
+        self.proxy_protocol = Some(switches.into());
+        self
+    }
+
     pub fn drain_timeout(mut self, text: &str) -> Self {
         self.drain_timeout = Some(text.into());
         self
@@ -80,6 +89,9 @@ impl Conf {
         let mut out = format!("{}:\n  proxy_mode: stream\n", self.top);
         if let Some(time) = &self.drain_timeout {
             writeln!(out, "  drain_timeout: {time}").unwrap();
+        }
+        if let Some(switches) = &self.proxy_protocol {
+            writeln!(out, "  proxy_protocol: {switches}").unwrap();
         }
         out.push_str("  stream_proxy:\n");
         for (transport, entries) in [("tcp", &self.tcp), ("udp", &self.udp)].iter().filter(|(_, entries)| !entries.is_empty()) {

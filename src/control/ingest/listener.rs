@@ -42,6 +42,11 @@ fn unserved(fields: &Fields<'_>, found: &mut Found) {
     if fields.get("tls").is_some_and(|tls| *tls != Value::Bool(false)) {
         refuse("tls", "TLS on listeners");
     }
+    for name in ["proxy_protocol", "proxy_protocol_to_upstream"] {
+        if fields.get(name).is_some() && fields.text("protocol") == Some("udp") {
+            refuse(name, "the PROXY protocol on udp listeners");
+        }
+    }
     for (name, what) in UNSERVED {
         if fields.get(name).is_some() {
             refuse(name, what);
