@@ -10,7 +10,7 @@ use super::banner::Banner;
 use super::drain::{self, Stop};
 use super::faces::Faces;
 use super::instance::{self, Telling};
-use super::limits::Seen;
+use super::limits;
 use super::runtime;
 use crate::base::drain::{Phase, Trigger, Watch};
 use crate::base::id::{Key, Kind};
@@ -22,7 +22,6 @@ use crate::control::status::StatusHandle;
 use crate::limit;
 use crate::listen::{Budget, Context, ListenSet, SetParts, WorkerHandle, worker};
 use crate::live::applied::{Applied, applied};
-use crate::live::limits::Limits;
 use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
 use crate::live::sessions::Sessions;
@@ -85,17 +84,13 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     // workshops
     let (upstreams, resolver) = upstream::Registry::new();
     task::spawn(resolver.run());
-    nodes.provide({
-        let upstreams = upstreams.clone();
-        Arc::new(move || upstreams.inspect())
-    });
+    shown(&nodes, &upstreams);
 
     // the hall
     let registries = Registries { metrics: metrics.clone(), upstreams, limits: limit::Registry::default() };
     let cell = Cell::new(Snapshot::empty(&registries));
     let counting = registries.limits.clone();
-    let limits = Limits::default();
-    limits.provide(Arc::new(Seen { cell: cell.clone(), limits: counting.clone() }));
+    let limits = limits::shown(&cell, &counting);
 
     // west wing
     let workers = runtime::worker_count(conf.workers);
@@ -145,8 +140,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         panics: panics.clone(),
     }
     .start(&conf);
-    let of = fleet.clone();
-    task::supervise("limits", panics, move || counting.clone().keep(of.clone()));
+    limits::keep(counting, fleet.clone(), panics);
     let faces = Faces {
         metrics,
         ports: ports.clone(),
@@ -214,6 +208,12 @@ impl Gateway {
         tracing::info!(sessions = self.sessions.count(), "ended");
         Ok(())
     }
+}
+
+/// Leaves the way to ask for nodes where the faces of the process find it.
+fn shown(nodes: &Nodes, upstreams: &upstream::Registry) {
+    let upstreams = upstreams.clone();
+    nodes.provide(Arc::new(move || upstreams.inspect()));
 }
 
 fn start_worker(index: usize, context: &Arc<Context>) -> anyhow::Result<WorkerHandle> {

@@ -1,14 +1,30 @@
 //! What the control API and the metrics see of limits: the snapshot says which one counts for a route, the registry how it stands.
 
+use std::sync::Arc;
+
 use crate::base::id::Id;
+use crate::base::task::{self, PanicHook};
 use crate::limit::{self, Registry};
-use crate::live::limits::{LimitStatus, RouteStatus, Source};
+use crate::live::fleet::Fleet;
+use crate::live::limits::{LimitStatus, Limits, RouteStatus, Source};
 use crate::snapshot::cell::Cell;
 
+/// Leaves both where the faces of the process find them.
+pub(super) fn shown(cell: &Cell, registry: &Registry) -> Limits {
+    let limits = Limits::default();
+    limits.provide(Arc::new(Seen { cell: cell.clone(), limits: registry.clone() }));
+    limits
+}
+
+/// Starts what keeps shares right and tables swept.
+pub(super) fn keep(registry: Registry, fleet: Fleet, panics: PanicHook) {
+    task::supervise("limits", panics, move || registry.clone().keep(fleet.clone()));
+}
+
 /// Both, joined.
-pub(super) struct Seen {
-    pub(super) cell: Cell,
-    pub(super) limits: Registry,
+struct Seen {
+    cell: Cell,
+    limits: Registry,
 }
 
 impl Source for Seen {

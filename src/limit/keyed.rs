@@ -148,7 +148,12 @@ impl Table {
         self.shards.iter().map(|shard| lock(shard).map.len()).sum()
     }
 
-    #[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "the low bits are smaller than the number of shards")]
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "the low bits are wanted, and are smaller than the number of shards"
+    )]
     fn shard(&self, key: Key) -> &Mutex<Shard> {
         // other bits than the map inside uses
         &self.shards[key.check as usize % SHARDS]

@@ -305,7 +305,7 @@ impl Limiter {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.at(self.1, |bucket, rule, wakes| bucket.give_back(rule, wakes));
+        self.0.at(self.1, Bucket::give_back);
     }
 }
 

@@ -137,3 +137,120 @@ pub fn status(limiter: &Limiter, key: Option<&str>) -> LimitStatus {
         reset: standing.and_then(|s| s.reset),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::policy::tests::{limit, secs};
+    use super::super::timelines::series;
+    use super::super::{Decision, Permit};
+    use super::*;
+    use crate::base::task;
+    use crate::live::fleet::{Member, fleet};
+    use crate::model::{KeySource, Pace};
+
+    const CLIENT: LimitKey<'static> = LimitKey::Client(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    fn passes(limiter: &Arc<Limiter>) -> Option<Permit> {
+        match limiter.ask(&CLIENT, Instant::now(), &series()) {
+            Decision::Granted(permit) => Some(permit),
+            Decision::Queued(_) | Decision::Refused(_) => None,
+        }
+    }
+
+    fn fixed(permits: u32) -> Limit {
+        limit(Pace::FixedWindow { window: secs(1) }, permits, 0)
+    }
+
+    fn member(id: &str, own: bool) -> Member {
+        Member { id: id.into(), own, applied: None, document: Arc::new(serde_json::Value::Null) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edit_keeps_the_counts_of_a_limit_that_stays_the_same_kind() {
+        let registry = Registry::default();
+        let first = registry.limiter("stream_routes/a", &Arc::new(fixed(2)));
+        assert!(passes(&first).is_some());
+        let same = registry.limiter("stream_routes/a", &Arc::new(fixed(2)));
+        assert!(Arc::ptr_eq(&first, &same));
+        assert!(passes(&same).is_some() && passes(&same).is_none());
+        // other numbers take the count over
+        let more = registry.limiter("stream_routes/a", &Arc::new(fixed(3)));
+        assert!(passes(&more).is_some() && passes(&more).is_none());
+        let fewer = registry.limiter("stream_routes/a", &Arc::new(fixed(1)));
+        assert!(passes(&fewer).is_none());
+        // another kind begins anew, and so does another route
+        let sliding = limit(Pace::SlidingWindow { window: secs(1), segments: 2 }, 1, 0);
+        assert!(passes(&registry.limiter("stream_routes/a", &Arc::new(sliding))).is_some());
+        assert!(passes(&registry.limiter("stream_routes/b", &Arc::new(fixed(1)))).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_holder_takes_a_limit_away_and_a_running_session_is_one() {
+        let registry = Registry::default();
+        let spec = Arc::new(limit(Pace::Concurrency, 1, 0));
+        let permit = passes(&registry.limiter("stream_routes/a", &spec));
+        assert!(permit.is_some());
+        // the route was deleted and is back: its session still runs
+        assert!(passes(&registry.limiter("stream_routes/a", &spec)).is_none());
+        drop(permit);
+        assert!(registry.inspect().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shares_follow_those_who_live() {
+        let registry = Registry::default();
+        let (writer, reads) = fleet("b");
+        let cluster = |permits| Arc::new(Limit { scope: Scope::Cluster, ..fixed(permits) });
+        let before = registry.limiter("stream_routes/a", &cluster(90));
+        let alone = registry.limiter("stream_routes/own", &Arc::new(fixed(90)));
+        task::spawn(registry.clone().keep(reads));
+        let shares = async || {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            [before.rule().permits, alone.rule().permits]
+        };
+        assert_eq!(shares().await, [90, 90]);
+        writer.set(vec![member("a", false), member("b", true), member("c", false), member("d", false)]);
+        assert_eq!(shares().await, [23, 90], "the remainder of two goes to a and b");
+        let after = registry.limiter("stream_routes/c", &cluster(3));
+        assert_eq!(after.rule().permits, 1);
+        writer.set(vec![member("a", false), member("b", true)]);
+        assert_eq!(shares().await, [45, 90]);
+        let passed = (0..100).filter(|_| passes(&before).is_some()).count();
+        assert_eq!(passed, 45);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_keys_are_forgotten_without_anybody_asking() {
+        let registry = Registry::default();
+        let (_writer, reads) = fleet("a");
+        task::spawn(registry.clone().keep(reads));
+        let limiter = registry.limiter("stream_routes/a", &Arc::new(Limit { by: By::Key(KeySource::Client), ..fixed(1) }));
+        for n in 0..1000 {
+            let key = LimitKey::Client(IpAddr::V4(std::net::Ipv4Addr::from_bits(n)));
+            assert!(limiter.try_ask(&key, Instant::now(), &series()).is_ok());
+            assert!(limiter.try_ask(&key, Instant::now(), &series()).is_err());
+        }
+        assert_eq!(limiter.keys(), Some(1000));
+        tokio::time::sleep(secs(4)).await;
+        assert_eq!(limiter.keys(), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_for_each_key_follows_new_numbers_and_queues_of_keys_are_apart() {
+        let registry = Registry::default();
+        let spec = |permits, queue| Arc::new(Limit { by: By::Key(KeySource::Client), ..limit(Pace::Concurrency, permits, queue) });
+        let limiter = registry.limiter("settings/global", &spec(1, 1));
+        let other = LimitKey::Client([127, 0, 0, 2].into());
+        let held = passes(&limiter).unwrap();
+        let Decision::Queued(waiting) = limiter.ask(&CLIENT, Instant::now(), &series()) else { panic!("it waits") };
+        assert!(matches!(limiter.ask(&other, Instant::now(), &series()), Decision::Granted(_)));
+        assert_eq!((limiter.queued(), limiter.keys()), (1, Some(2)));
+        registry.limiter("settings/global", &spec(2, 1));
+        let second = waiting.await.unwrap();
+        assert_eq!(second.standing.limit, 2);
+        assert!(limiter.try_ask(&CLIENT, Instant::now(), &series()).is_err());
+        drop((held, second));
+        assert_eq!(limiter.standing(Some(&CLIENT), Instant::now()).unwrap().remaining, 2);
+        assert_eq!(limiter.queued(), 0);
+    }
+}

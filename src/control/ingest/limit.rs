@@ -1,4 +1,4 @@
-//! The `limit` of a route or of `settings/global`. The words are read without case and underscores, as VKProxy does; a limit that
+//! The `limit` of a route or of `settings/global`. The words are read without case and underscores, as `VKProxy` does; a limit that
 //! could only mean none, or that is half filled, is refused and never taken for none.
 
 use std::sync::Arc;
