@@ -315,7 +315,7 @@ impl Rain {
         let began = Instant::now();
         thread::park_timeout(Duration::from_secs(u64::from(seconds)));
         let lasted = began.elapsed().as_secs_f64();
-        let of = |counter: &AtomicU64, before: u64| (counter.load(Ordering::Relaxed) - before) as f64 / lasted;
+        let of = |counter: &AtomicU64, before: u64| f64::from(u32::try_from(counter.load(Ordering::Relaxed) - before).unwrap()) / lasted;
         assert!(of(&self.asked, asked) > 120.0, "the clients do not ask for more than the limit: {}", of(&self.asked, asked));
         of(&self.served, served)
     }

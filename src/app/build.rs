@@ -89,8 +89,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     // the hall
     let registries = Registries { metrics: metrics.clone(), upstreams, limits: limit::Registry::default() };
     let cell = Cell::new(Snapshot::empty(&registries));
-    let counting = registries.limits.clone();
-    let limits = limits::shown(&cell, &counting);
+    let (counting, limits) = limits::shown(&cell, &registries.limits);
 
     // west wing
     let workers = runtime::worker_count(conf.workers);

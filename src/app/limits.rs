@@ -9,11 +9,11 @@ use crate::live::fleet::Fleet;
 use crate::live::limits::{LimitStatus, Limits, RouteStatus, Source};
 use crate::snapshot::cell::Cell;
 
-/// Leaves both where the faces of the process find them.
-pub(super) fn shown(cell: &Cell, registry: &Registry) -> Limits {
+/// Leaves both where the faces of the process find them; the registry is handed back, for [`keep`].
+pub(super) fn shown(cell: &Cell, registry: &Registry) -> (Registry, Limits) {
     let limits = Limits::default();
     limits.provide(Arc::new(Seen { cell: cell.clone(), limits: registry.clone() }));
-    limits
+    (registry.clone(), limits)
 }
 
 /// Starts what keeps shares right and tables swept.
