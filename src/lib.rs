@@ -17,6 +17,7 @@ pub mod telemetry;
 pub mod limit;
 pub mod route;
 pub mod store;
+pub mod tls;
 pub mod upstream;
 
 // the hall: the immutable compiled view

@@ -12,22 +12,28 @@ pub enum Kind {
     Listener,
     /// An L4 route.
     StreamRoute,
+    /// An HTTP route.
+    Route,
     /// A set of nodes to connect to.
     Upstream,
+    /// Certificates and their keys.
+    Ssl,
     /// Values for the whole gateway; the only id is `global`.
     Setting,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are listed to people.
-    pub const ALL: [Self; 4] = [Self::Listener, Self::StreamRoute, Self::Upstream, Self::Setting];
+    pub const ALL: [Self; 6] = [Self::Listener, Self::StreamRoute, Self::Route, Self::Upstream, Self::Ssl, Self::Setting];
 
     /// The name in store keys and Admin paths: `<prefix>/<dir>/<id>`.
     pub const fn dir(self) -> &'static str {
         match self {
             Self::Listener => "listeners",
             Self::StreamRoute => "stream_routes",
+            Self::Route => "routes",
             Self::Upstream => "upstreams",
+            Self::Ssl => "ssls",
             Self::Setting => "settings",
         }
     }
@@ -37,7 +43,9 @@ impl Kind {
         match self {
             Self::Listener => "listener",
             Self::StreamRoute => "stream route",
+            Self::Route => "route",
             Self::Upstream => "upstream",
+            Self::Ssl => "ssl",
             Self::Setting => "setting",
         }
     }
@@ -47,7 +55,9 @@ impl Kind {
         match self {
             Self::Listener => "listener",
             Self::StreamRoute => "stream_route",
+            Self::Route => "route",
             Self::Upstream => "upstream",
+            Self::Ssl => "ssl",
             Self::Setting => "setting",
         }
     }

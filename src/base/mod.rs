@@ -9,6 +9,7 @@ pub mod meter;
 pub mod nearest;
 pub mod quota;
 pub mod reason;
+pub mod seal;
 pub mod secret;
 pub mod sni;
 pub mod task;

@@ -11,7 +11,7 @@ use super::ingest::Verdict;
 use super::ledger::Judge;
 use crate::base::id::{Key, Kind};
 use crate::base::violation::{Rejected, Stage, Violation};
-use crate::model::{Global, Listener, Resource, StreamRoute, UpstreamRef};
+use crate::model::{Global, HttpRoute, Listener, Resource, Ssl, SslUsage, StreamRoute, TlsVersions, UpstreamRef};
 use crate::snapshot::fixture;
 use crate::store::{Change, Entry, Event, Listing, Revision, Store, StoreError, Subscription, Txn};
 
@@ -24,6 +24,10 @@ impl Judge for Plain {
             Ok(value) => self.read_value(key, &value, at),
             Err(error) => rejected(key, at, Stage::Json, Violation::new("", "json", error.to_string())),
         }
+    }
+
+    fn warnings(&self, _: &Key, _: &Value, _: &Resource, _: i64) -> Vec<String> {
+        Vec::new()
     }
 
     fn read_value(&self, key: &Key, value: &Value, at: u64) -> Verdict {
@@ -41,10 +45,23 @@ impl Judge for Plain {
                 let link = id("upstream_id").map_or(UpstreamRef::None, UpstreamRef::Id);
                 Resource::StreamRoute(Arc::new(StreamRoute { enabled, ..fixture::route(name, link) }))
             }
+            Kind::Route => {
+                let link = id("upstream_id").map_or(UpstreamRef::None, UpstreamRef::Id);
+                Resource::Route(Arc::new(HttpRoute { enabled, ..fixture::http_route(name, link) }))
+            }
             Kind::Upstream => {
                 let port = value["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or_default();
                 Resource::Upstream(Arc::new(fixture::upstream(port)))
             }
+            Kind::Ssl => Resource::Ssl(Arc::new(Ssl {
+                id: key.id.clone(),
+                snis: Vec::new(),
+                pairs: Vec::new(),
+                usage: SslUsage::Server,
+                client: None,
+                versions: TlsVersions::default(),
+                enabled,
+            })),
             Kind::Setting => Resource::Global(Arc::new(Global::default())),
         })
     }

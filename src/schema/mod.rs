@@ -44,7 +44,9 @@ pub struct Schemas {
     documents: Documents,
     listener: Entry,
     stream_route: Entry,
+    route: Entry,
     upstream: Entry,
+    ssl: Entry,
     setting: Entry,
 }
 
@@ -64,7 +66,9 @@ impl Schemas {
         Ok(Self {
             listener: Entry::compile(&documents, Kind::Listener)?,
             stream_route: Entry::compile(&documents, Kind::StreamRoute)?,
+            route: Entry::compile(&documents, Kind::Route)?,
             upstream: Entry::compile(&documents, Kind::Upstream)?,
+            ssl: Entry::compile(&documents, Kind::Ssl)?,
             setting: Entry::compile(&documents, Kind::Setting)?,
             documents,
         })
@@ -95,7 +99,9 @@ impl Schemas {
         match kind {
             Kind::Listener => &self.listener,
             Kind::StreamRoute => &self.stream_route,
+            Kind::Route => &self.route,
             Kind::Upstream => &self.upstream,
+            Kind::Ssl => &self.ssl,
             Kind::Setting => &self.setting,
         }
     }
@@ -136,6 +142,7 @@ mod tests {
         let s = schemas();
         assert_eq!(s.check(Kind::Listener, &json!({"addr": 9100})), []);
         assert_eq!(s.check(Kind::StreamRoute, &json!({})), []);
+        assert_eq!(s.check(Kind::Route, &json!({"match": {"hosts": ["a.com"]}})), []);
         assert_eq!(s.check(Kind::Upstream, &json!({"nodes": {"127.0.0.1:8080": 1}, "type": "roundrobin"})), []);
         assert_eq!(s.check(Kind::Setting, &json!({"default_timeout": "5m"})), []);
     }
@@ -171,6 +178,13 @@ mod tests {
     }
 
     #[test]
+    fn a_field_with_another_name_here_says_which() {
+        let (path, rule, text) = first(Kind::Route, &json!({"uri": "/a"}));
+        assert_eq!((path.as_str(), rule.as_str()), ("/uri", "additionalProperties"));
+        assert_eq!(text, "additional properties forbidden, found uri (write match.paths, a list)");
+    }
+
+    #[test]
     fn an_unknown_balancer_or_scheme_names_the_known_ones() {
         let (path, rule, text) = first(Kind::Upstream, &json!({"type": "unknown"}));
         assert_eq!((path.as_str(), rule.as_str()), ("/type", "enum"));
@@ -181,9 +195,9 @@ mod tests {
         let (_, rule, text) = first(Kind::Upstream, &json!({"type": "chash"}));
         assert_eq!(rule, "unsupported");
         assert_eq!(text, "type chash is not served by this build yet (known: roundrobin; this build has no other balancer)");
-        let (_, rule, text) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "tls"}}));
+        let (_, rule, text) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "grpc"}}));
         assert_eq!(rule, "unsupported");
-        assert_eq!(text, "upstream.scheme tls is not served by this build yet (known: tcp, udp, http)");
+        assert_eq!(text, "upstream.scheme grpc is not served by this build yet (known: tcp, udp, tls, http)");
     }
 
     #[test]

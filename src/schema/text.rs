@@ -17,6 +17,13 @@ const LONGEST_NAME: usize = 64;
 
 /// Adds what the error says to `found`.
 pub(super) fn explain(error: &ValidationError<'_>, documents: &Documents, found: &mut Vec<Violation>) {
+    if let Some(clause) = clause(error) {
+        // the rules of the clause itself follow
+        let told = Violation::new("", "if", format!("{clause} clause did not match"));
+        if !found.contains(&told) {
+            found.push(told);
+        }
+    }
     let path = error.instance_path().as_str();
     #[expect(clippy::wildcard_enum_match_arm, reason = "all other kinds are one violation, whatever kinds the crate adds")]
     match error.kind() {
@@ -41,6 +48,15 @@ pub(super) fn explain(error: &ValidationError<'_>, documents: &Documents, found:
     }
 }
 
+/// Which clause of the document's own condition the broken rule is in.
+fn clause(error: &ValidationError<'_>) -> Option<&'static str> {
+    let location = error.absolute_keyword_location()?;
+    let rule = location.as_str().split_once('#').map_or("", |(_, fragment)| fragment);
+    ["then", "else"]
+        .into_iter()
+        .find(|word| rule.strip_prefix('/').and_then(|rule| rule.strip_prefix(word)).is_some_and(|r| r.starts_with('/')))
+}
+
 /// Whether the error is that the value at `path` has another type.
 fn is_type_of(error: &ValidationError<'_>, path: &str) -> bool {
     matches!(error.kind(), Kind::Type { .. }) && error.instance_path().as_str() == path
@@ -51,6 +67,10 @@ fn unknown_field(error: &ValidationError<'_>, documents: &Documents, name: &str)
     let path = pointer::child(parent, name);
     if words(error, documents, "x-unserved").contains(&name) {
         return Violation::new(&path, "unsupported", format!("{} is not served by this build yet", dotted(&path)));
+    }
+    if let Some(instead) = beside(error, documents, "x-instead").and_then(|words| words.get(name)?.as_str()) {
+        let text = format!("additional properties forbidden, found {name} (write {instead})");
+        return Violation::new(path, "additionalProperties", text);
     }
     let known = beside(error, documents, "properties").and_then(Value::as_object);
     let near = known.filter(|_| name.len() <= LONGEST_NAME).and_then(|k| nearest(name, k.keys().map(String::as_str)));

@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod cell;
+mod certificates;
 pub mod compile;
 pub mod diff;
 #[cfg(test)]
@@ -19,6 +20,9 @@ use crate::base::addr::{Port, Protocol};
 use crate::base::id::{Id, Key};
 use crate::limit::{self, Limiter};
 use crate::model::{Global, Listener, Origin, Stored};
+use crate::route::http::request::{NeedsForm, Request};
+use crate::route::http::rule::Rule;
+use crate::route::http::table::Table as HttpTable;
 use crate::route::l4::{Ask, Table};
 use crate::telemetry::{Metrics, RouteSeries};
 use crate::upstream::{self, Target};
@@ -129,6 +133,21 @@ pub enum RouteLimiter {
     Own(Arc<Limiter>),
 }
 
+/// A compiled HTTP route.
+#[derive(Debug)]
+pub struct HttpRoute {
+    /// The route's id.
+    pub id: Id,
+    /// Where its requests go; `None` if it names no upstream, or one that is not there.
+    pub target: Option<Arc<Target>>,
+    /// The idle time: the route's own, else the larger of the upstream's send and read. `None`: the global default, as it is when a
+    /// request begins.
+    pub timeout: Option<Duration>,
+    /// Its metric handles.
+    pub series: Arc<RouteSeries>,
+    rule: Arc<Rule>,
+}
+
 /// Everything that the data path needs to know. A copy shares everything with its original.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -145,6 +164,9 @@ pub struct Snapshot {
     /// Enabled routes.
     routes: HashTrieMapSync<Id, Arc<L4Route>>,
     table: Table<Arc<L4Route>>,
+    /// Enabled HTTP routes.
+    http_routes: HashTrieMapSync<Id, Arc<HttpRoute>>,
+    http_table: HttpTable<Arc<HttpRoute>>,
     /// Who refers to an object, whether it is there or not.
     users: HashTrieMapSync<Key, RedBlackTreeSetSync<Key>>,
     /// Who waits for what.
@@ -171,6 +193,8 @@ impl Snapshot {
             targets: HashTrieMapSync::new_sync(),
             routes: HashTrieMapSync::new_sync(),
             table: Table::default(),
+            http_routes: HashTrieMapSync::new_sync(),
+            http_table: HttpTable::default(),
             users: HashTrieMapSync::new_sync(),
             pending: RedBlackTreeMapSync::new_sync(),
             unmatched: registries.metrics.route(None),
@@ -227,6 +251,14 @@ impl Snapshot {
     /// The enabled L4 route of this id.
     pub fn stream_route(&self, id: &Id) -> Option<&Arc<L4Route>> {
         self.routes.get(id)
+    }
+
+    /// The route of an HTTP request: the first that matches.
+    ///
+    /// # Errors
+    /// It depends on the form in the body, which was not read yet.
+    pub fn http_route_for(&self, request: &Request<'_>) -> Result<Option<&Arc<HttpRoute>>, NeedsForm> {
+        self.http_table.find(request)
     }
 
     /// The metric handles of sessions that matched no route.

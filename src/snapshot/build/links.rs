@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::{Work, rank};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{Listener, StreamRoute, UpstreamRef};
+use crate::model::{HttpRoute, Listener, StreamRoute, UpstreamRef};
 
 /// The objects that one object refers to.
 pub(super) type Links = SmallVec<[Key; 1]>;
@@ -49,7 +49,7 @@ impl Work<'_> {
             Kind::Upstream => self.next.targets.contains_key(&link.id),
             Kind::StreamRoute => self.next.routes.contains_key(&link.id),
             // nothing refers to these
-            Kind::Listener | Kind::Setting => true,
+            Kind::Listener | Kind::Route | Kind::Ssl | Kind::Setting => true,
         }
     }
 }
@@ -63,6 +63,10 @@ pub(super) fn of_upstream(reference: &UpstreamRef) -> Links {
 }
 
 pub(super) fn of_stream_route(route: &StreamRoute) -> Links {
+    of_upstream(&route.upstream)
+}
+
+pub(super) fn of_http_route(route: &HttpRoute) -> Links {
     of_upstream(&route.upstream)
 }
 
