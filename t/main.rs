@@ -36,6 +36,7 @@ mod instances;
 mod last_good;
 mod layers;
 mod lifecycle;
+mod limits;
 mod observability;
 mod openapi;
 mod proxy_protocol;

@@ -8,6 +8,7 @@ pub mod duration;
 pub mod id;
 pub mod meter;
 pub mod nearest;
+pub mod quota;
 pub mod reason;
 pub mod seal;
 pub mod secret;

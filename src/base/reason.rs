@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Reason {
     /// Both sides finished.
     Ok = 1,
-    /// The client reset the connection.
+    /// The client reset the connection, or went away while it waited for a permit.
     ClientReset,
     /// Every tried node refused.
     UpstreamRefused,
@@ -30,6 +30,10 @@ pub enum Reason {
     SessionTableFull,
     /// The client sent no PROXY header, or not in time, where the listener wants one.
     ProxyHeader,
+    /// A limit refused it.
+    Limited,
+    /// It waited in vain for a permit of a limit.
+    QueueTimeout,
     /// The process ran out of file descriptors for a new session.
     Overload,
     /// The drain deadline of the process passed.
@@ -70,7 +74,7 @@ impl Side {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Ok,
         Self::ClientReset,
         Self::UpstreamRefused,
@@ -83,6 +87,8 @@ impl Reason {
         Self::NoUpstream,
         Self::SessionTableFull,
         Self::ProxyHeader,
+        Self::Limited,
+        Self::QueueTimeout,
         Self::Overload,
         Self::DrainDeadline,
         Self::IdleTimeout,
@@ -107,6 +113,8 @@ impl Reason {
             Self::NoUpstream => "no_upstream",
             Self::SessionTableFull => "session_table_full",
             Self::ProxyHeader => "proxy_header",
+            Self::Limited => "limited",
+            Self::QueueTimeout => "queue_timeout",
             Self::Overload => "overload",
             Self::DrainDeadline => "drain_deadline",
             Self::IdleTimeout => "idle_timeout",
@@ -130,6 +138,8 @@ impl Reason {
             Self::NoRoute
             | Self::NoUpstream
             | Self::SessionTableFull
+            | Self::Limited
+            | Self::QueueTimeout
             | Self::Overload
             | Self::DrainDeadline
             | Self::IdleTimeout

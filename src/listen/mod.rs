@@ -9,6 +9,7 @@ mod gate;
 mod guard;
 mod opening;
 mod set;
+mod toll;
 mod worker;
 
 pub use budget::Budget;

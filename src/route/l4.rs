@@ -307,6 +307,7 @@ mod tests {
             timeout: None,
             max_duration: None,
             udp_responses: None,
+            limit: crate::model::RouteLimit::Global,
             enabled: true,
         }
     }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HttpRoute, L4Route, Registries, certificates};
+use super::{HttpRoute, L4Route, Registries, RouteLimiter, certificates};
 use crate::base::addr::Transport;
+use crate::base::id::{Key, Kind};
 use crate::base::violation::Violation;
-use crate::model::{self, Resource, Scheme, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{self, Resource, RouteLimit, Scheme, StreamRoute, Upstream, UpstreamRef};
 use crate::route::http::rule::Rule;
 use crate::route::http::table::entries;
 use crate::upstream::Target;
@@ -105,9 +106,19 @@ pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries
         idle: idle(route, target.as_deref()),
         max_duration: route.max_duration,
         udp_responses: route.udp_responses,
+        limit: limiter(&Key::new(Kind::StreamRoute, route.id.clone()), &route.limit, registries),
         tls_passthrough: route.tls_passthrough,
         series: registries.metrics.route(Some(&route.id)),
         target,
+    }
+}
+
+/// What a route asks; a limit of its own is the one that it had before, with what it has counted.
+fn limiter(key: &Key, limit: &RouteLimit, registries: &Registries) -> RouteLimiter {
+    match limit {
+        RouteLimit::Global => RouteLimiter::Global,
+        RouteLimit::Exempt => RouteLimiter::Exempt,
+        RouteLimit::Own(spec) => RouteLimiter::Own(registries.limits.limiter(&key.to_string(), spec)),
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::base::addr::{Port, Protocol, Transport};
 use crate::base::id::{Id, Key};
+use crate::limit::{self, Limiter};
 use crate::model::{Global, Listener, Origin, Stored};
 use crate::route::http::request::{NeedsForm, Request};
 use crate::route::http::rule::Rule;
@@ -38,6 +39,8 @@ pub struct Registries {
     pub metrics: Metrics,
     /// Nodes by upstream.
     pub upstreams: upstream::Registry,
+    /// What limits have counted.
+    pub limits: limit::Registry,
 }
 
 /// What a snapshot is built from.
@@ -113,10 +116,23 @@ pub struct L4Route {
     pub max_duration: Option<Duration>,
     /// Replies for each datagram of a client: all, none, or so many.
     pub udp_responses: Option<u32>,
+    /// Which limit its sessions ask.
+    pub limit: RouteLimiter,
     /// On listeners with TLS: the bytes are passed on as they are.
     pub tls_passthrough: bool,
     /// Its metric handles.
     pub series: Arc<RouteSeries>,
+}
+
+/// Which limit a route asks.
+#[derive(Clone, Debug)]
+pub enum RouteLimiter {
+    /// The global one, as it is when a session begins: its changes reach all routes without touching one of them.
+    Global,
+    /// None at all.
+    Exempt,
+    /// Its own.
+    Own(Arc<Limiter>),
 }
 
 /// A compiled HTTP route.
@@ -141,6 +157,7 @@ pub struct Snapshot {
     arrived: Option<Instant>,
     objects: Objects,
     global: Arc<Global>,
+    limiter: Option<Arc<Limiter>>,
     ports: Arc<BTreeMap<Port, Arc<PortSpec>>>,
     conflicts: Arc<Vec<Conflict>>,
     /// Who wants a port, the winner first.
@@ -174,6 +191,7 @@ impl Snapshot {
             arrived: None,
             objects: Objects::new_sync(),
             global: Arc::default(),
+            limiter: None,
             ports: Arc::default(),
             conflicts: Arc::default(),
             claims: HashTrieMapSync::new_sync(),
@@ -228,6 +246,20 @@ impl Snapshot {
                 Transport::Udp => self.datagrams.find(ask),
             },
         }
+    }
+
+    /// The limit that counts for a route: its own, else the global one; `None` if there is none, or if the route is exempt.
+    pub fn limiter<'a>(&'a self, limit: &'a RouteLimiter) -> Option<&'a Arc<Limiter>> {
+        match limit {
+            RouteLimiter::Own(limiter) => Some(limiter),
+            RouteLimiter::Global => self.limiter.as_ref(),
+            RouteLimiter::Exempt => None,
+        }
+    }
+
+    /// The enabled L4 route of this id.
+    pub fn stream_route(&self, id: &Id) -> Option<&Arc<L4Route>> {
+        self.routes.get(id)
     }
 
     /// The route of an HTTP request: the first that matches.

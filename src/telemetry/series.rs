@@ -12,6 +12,7 @@ use crate::base::addr::Protocol;
 use crate::base::datagram::DropReason;
 use crate::base::id::Id;
 use crate::base::meter::Direction;
+use crate::base::quota::{Policy, Scope};
 use crate::base::reason::Reason;
 
 /// The series of one route. Shared by the route's compiled form and its sessions; retired with the last of them.
@@ -22,6 +23,8 @@ pub struct RouteSeries {
     listeners: DashMap<(Id, Protocol), Arc<ListenerSeries>>,
     failures: DashMap<(String, Reason), IntCounter>,
     closed: [OnceLock<IntCounter>; Reason::ALL.len()],
+    /// By policy and scope: a route may count under another one after an edit, and under the global one's.
+    limits: [OnceLock<Arc<LimitSeries>>; LIMITS],
     bytes_in: IntCounter,
     bytes_out: IntCounter,
     duration: Histogram,
@@ -37,6 +40,28 @@ struct UdpSeries {
     datagrams_in: IntCounter,
     datagrams_out: IntCounter,
     dropped: [OnceLock<IntCounter>; DropReason::ALL.len()],
+}
+
+/// Pairs of a policy and a scope.
+const LIMITS: usize = Policy::ALL.len() * Scope::ALL.len();
+
+/// What limits of one policy and scope said to one route.
+#[derive(Debug)]
+pub struct LimitSeries {
+    allowed: IntCounter,
+    rejections: IntCounter,
+}
+
+impl LimitSeries {
+    /// One was let pass.
+    pub fn allowed(&self) {
+        self.allowed.inc();
+    }
+
+    /// One was refused.
+    pub fn rejected(&self) {
+        self.rejections.inc();
+    }
 }
 
 /// The series of one route's sessions that came through one listener.
@@ -56,6 +81,7 @@ impl RouteSeries {
             duration: metrics.connection_duration_seconds.with_label_values(&[label]),
             connect: metrics.upstream_connect_seconds.with_label_values(&[label]),
             closed: std::array::from_fn(|_| OnceLock::new()),
+            limits: std::array::from_fn(|_| OnceLock::new()),
             listeners: DashMap::new(),
             failures: DashMap::new(),
             udp: OnceLock::new(),
@@ -82,6 +108,19 @@ impl RouteSeries {
             })
         };
         self.listeners.entry(key).or_insert_with(bound).value().clone()
+    }
+
+    /// The handles for limits of a policy and a scope; bound at first use.
+    pub fn limit(&self, policy: Policy, scope: Scope) -> Arc<LimitSeries> {
+        let labels = [self.label(), policy.as_str(), scope.as_str()];
+        let bound = || {
+            Arc::new(LimitSeries {
+                allowed: self.metrics.limiter_allowed_total.with_label_values(&labels),
+                rejections: self.metrics.limiter_rejections_total.with_label_values(&labels),
+            })
+        };
+        let place = limit_pairs().position(|pair| pair == (policy, scope)).and_then(|at| self.limits.get(at));
+        place.map_or_else(bound, |place| place.get_or_init(bound).clone())
     }
 
     /// A session ended.
@@ -180,6 +219,11 @@ impl RouteSeries {
         for reason in Reason::ALL {
             let _ = metrics.connections_closed_total.remove_label_values(&[label, reason.as_str()]);
         }
+        for (policy, scope) in limit_pairs() {
+            let labels = [label, policy.as_str(), scope.as_str()];
+            let _ = metrics.limiter_allowed_total.remove_label_values(&labels);
+            let _ = metrics.limiter_rejections_total.remove_label_values(&labels);
+        }
         let _ = metrics.connection_duration_seconds.remove_label_values(&[label]);
         let _ = metrics.upstream_connect_seconds.remove_label_values(&[label]);
         for place in &self.listeners {
@@ -193,6 +237,10 @@ impl RouteSeries {
             let _ = metrics.upstream_connect_failures_total.remove_label_values(&[label, node, reason.as_str()]);
         }
     }
+}
+
+fn limit_pairs() -> impl Iterator<Item = (Policy, Scope)> {
+    Policy::ALL.into_iter().flat_map(|policy| Scope::ALL.into_iter().map(move |scope| (policy, scope)))
 }
 
 impl ListenerSeries {
