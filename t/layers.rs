@@ -12,7 +12,7 @@ use house::House;
 use scan::Tok;
 
 /// The rooms in floor order, and what each may import. `docs/ARCHITECTURE.md` holds the same table.
-const TABLE: [(&str, &str); 17] = [
+const TABLE: [(&str, &str); 18] = [
     ("base", ""),
     ("net", "base"),
     ("telemetry", "base"),
@@ -21,14 +21,15 @@ const TABLE: [(&str, &str); 17] = [
     ("conf", "base"),
     ("live", "base"),
     ("store", "base telemetry"),
+    ("limit", "base model telemetry live"),
     ("route", "base model"),
     ("tls", "base model telemetry"),
     ("upstream", "base net model telemetry live"),
     ("filter", "base model telemetry"),
-    ("snapshot", "base model telemetry tls route upstream filter"),
+    ("snapshot", "base model telemetry limit tls route upstream filter"),
     ("control", "base model schema store telemetry live snapshot"),
-    ("proxy", "base net model telemetry live route upstream filter snapshot"),
-    ("listen", "base net model telemetry live route snapshot proxy"),
+    ("proxy", "base net model telemetry live limit route upstream filter snapshot"),
+    ("listen", "base net model telemetry live limit route snapshot proxy"),
     ("admin", "base net model schema store telemetry live snapshot control tls"),
 ];
 

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Reason {
     /// Both sides finished.
     Ok = 1,
-    /// The client reset the connection.
+    /// The client reset the connection, or went away while it waited for a permit.
     ClientReset,
     /// Every tried node refused.
     UpstreamRefused,
@@ -26,12 +26,18 @@ pub enum Reason {
     NoRoute,
     /// The matched route has no upstream, or it is not there yet.
     NoUpstream,
+    /// There was no place for another UDP session.
+    SessionTableFull,
     /// The client sent no PROXY header, or not in time, where the listener wants one.
     ProxyHeader,
     /// The client's request was malformed, ambiguous or too large.
     BadRequest,
     /// The node's answer was no HTTP, or ambiguous.
     BadResponse,
+    /// A limit refused it.
+    Limited,
+    /// It waited in vain for a permit of a limit.
+    QueueTimeout,
     /// The process ran out of file descriptors for a new session.
     Overload,
     /// The drain deadline of the process passed.
@@ -72,7 +78,7 @@ impl Side {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Ok,
         Self::ClientReset,
         Self::UpstreamRefused,
@@ -83,9 +89,12 @@ impl Reason {
         Self::DnsFailed,
         Self::NoRoute,
         Self::NoUpstream,
+        Self::SessionTableFull,
         Self::ProxyHeader,
         Self::BadRequest,
         Self::BadResponse,
+        Self::Limited,
+        Self::QueueTimeout,
         Self::Overload,
         Self::DrainDeadline,
         Self::IdleTimeout,
@@ -108,9 +117,12 @@ impl Reason {
             Self::DnsFailed => "dns_failed",
             Self::NoRoute => "no_route",
             Self::NoUpstream => "no_upstream",
+            Self::SessionTableFull => "session_table_full",
             Self::ProxyHeader => "proxy_header",
             Self::BadRequest => "bad_request",
             Self::BadResponse => "bad_response",
+            Self::Limited => "limited",
+            Self::QueueTimeout => "queue_timeout",
             Self::Overload => "overload",
             Self::DrainDeadline => "drain_deadline",
             Self::IdleTimeout => "idle_timeout",
@@ -134,6 +146,9 @@ impl Reason {
             | Self::BadResponse => Side::Upstream,
             Self::NoRoute
             | Self::NoUpstream
+            | Self::SessionTableFull
+            | Self::Limited
+            | Self::QueueTimeout
             | Self::Overload
             | Self::DrainDeadline
             | Self::IdleTimeout

@@ -1,15 +1,17 @@
-//! The stages of a connection: registered, opened, routed, proxied, ended. What a stage does is elsewhere.
+//! The stages of a connection: registered, opened, routed, limited, proxied, ended. What a stage does is elsewhere.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::budget::Place;
 use super::gate::Gate;
 use super::guard::ConnGuard;
 use super::opening::{self, Opening};
+use super::toll;
 use super::worker::Context;
 use crate::base::addr::{Protocol, Remote, canonical};
 use crate::base::reason::Reason;
@@ -22,7 +24,7 @@ use crate::snapshot::PortSpec;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///
-/// Its stages: registered; what the listener awaits of a client is read; routed; proxied; ended with one reason. Only the
+/// Its stages: registered; what the listener awaits of a client is read; routed; limited; proxied; ended with one reason. Only the
 /// proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by listeners that need it.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, context: Arc<Context>, place: Option<Place>) {
     let spec = gate.spec();
@@ -35,13 +37,20 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, 
     if spec.listener.protocol == Protocol::Http {
         return Box::pin(requests(stream, guard, opening, context, place)).await;
     }
-    let routed = route(&mut guard, &context, &spec, opening);
+    let mut routed = route(&mut guard, &context, &spec, opening, place.is_some());
     drop((spec, gate, context));
-    let outcome = match routed {
-        _ if place.is_none() => Outcome::early(Reason::Overload),
-        Ok(plan) => tcp::run(stream, guard.session(), &plan, guard.began()).await,
-        Err(reason) => Outcome::early(reason),
+    if let Ok(plan) = &mut routed
+        && plan.pass.waits()
+        && let Err(reason) = Box::pin(toll::wait(&stream, guard.session(), plan, guard.began())).await
+    {
+        routed = Err(reason);
+    }
+    let outcome = match &routed {
+        Ok(plan) => tcp::run(stream, guard.session(), plan, guard.began()).await,
+        Err(reason) => Outcome::early(*reason),
     };
+    // the permit, then the account, then the place
+    drop(routed);
     guard.close(&outcome);
     drop(place);
 }
@@ -71,15 +80,23 @@ fn arrival(stream: &TcpStream, peer: SocketAddr, gate: &Gate, spec: &PortSpec) -
     }
 }
 
-/// Finds the session's route by the configuration of the moment, and counts the session as the route's, or as one without.
-fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Result<Opening, Reason>) -> Result<Plan, Reason> {
+/// Finds the session's route by the configuration of the moment, counts the session as the route's, or as one without, and asks
+/// the limit. What there is no room for asks none.
+fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Result<Opening, Reason>, room: bool) -> Result<Plan, Reason> {
     let snapshot = context.cell.load();
     let opening = opening.inspect_err(|_| guard.routed(None, snapshot.revision()))?;
     let session = guard.session();
     let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref() };
     let route = snapshot.route_for(spec, &ask);
     guard.routed(route.map(|r| &**r), snapshot.revision());
-    route.map(|route| Plan::new(route.clone(), snapshot.global(), &spec.listener)).ok_or(Reason::NoRoute)
+    if !room {
+        return Err(Reason::Overload);
+    }
+    let route = route.ok_or(Reason::NoRoute)?;
+    // what was read before may have taken its time
+    let now = if opening::awaited(&spec.listener) { Instant::now() } else { guard.began() };
+    let pass = toll::ask(&snapshot, route, guard.session(), now)?;
+    Ok(Plan::new(route.clone(), snapshot.global(), &spec.listener, pass))
 }
 
 #[cfg(test)]

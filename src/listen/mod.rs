@@ -4,10 +4,12 @@
 mod accept;
 mod budget;
 mod conn;
+mod dgram;
 mod gate;
 mod guard;
 mod opening;
 mod set;
+mod toll;
 mod worker;
 
 pub use budget::Budget;

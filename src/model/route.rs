@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::UpstreamRef;
+use super::{RouteLimit, UpstreamRef};
 use crate::base::id::Id;
 
 /// One HTTP route object.
@@ -22,6 +22,8 @@ pub struct HttpRoute {
     pub timeout: Option<Duration>,
     /// Changes to the request and the response, in their order.
     pub transforms: Vec<TransformSpec>,
+    /// How many of its requests may pass.
+    pub limit: RouteLimit,
     /// False: known but never matched.
     pub enabled: bool,
 }

@@ -13,6 +13,7 @@ use super::announce::announce;
 use super::idle::Idle;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
+use crate::limit::{Hold, Waiting};
 use crate::live::sessions::Session;
 use crate::model::{Global, Listener, ProxyVersion};
 use crate::net::relay::Relay;
@@ -54,13 +55,34 @@ pub struct Plan {
     pub default_timeout: Duration,
     /// The PROXY header that the connection to the node begins with.
     pub announce: Option<ProxyVersion>,
+    /// What its limit said.
+    pub pass: Pass,
+}
+
+/// What a limit said to a session that may go on, now or later.
+#[derive(Debug, Default)]
+pub enum Pass {
+    /// It holds nothing of a limit.
+    #[default]
+    Free,
+    /// It holds a permit until its end.
+    Held(Hold),
+    /// It has to wait first.
+    Waits(Box<Waiting>),
+}
+
+impl Pass {
+    /// Whether it has to wait first.
+    pub const fn waits(&self) -> bool {
+        matches!(self, Self::Waits(_))
+    }
 }
 
 impl Plan {
-    /// Joins a route with the settings of the moment and those of the listener.
-    pub const fn new(route: Arc<L4Route>, global: &Global, listener: &Listener) -> Self {
+    /// Joins a route with the settings of the moment, those of the listener, and what its limit said.
+    pub const fn new(route: Arc<L4Route>, global: &Global, listener: &Listener, pass: Pass) -> Self {
         let announce = listener.proxy_protocol_to_upstream;
-        Self { route, connect_timeout: global.connect_timeout, default_timeout: global.default_timeout, announce }
+        Self { route, connect_timeout: global.connect_timeout, default_timeout: global.default_timeout, announce, pass }
     }
 
     fn idle(&self) -> Idle {

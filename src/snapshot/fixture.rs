@@ -3,14 +3,15 @@
 use super::{Registries, Snapshot};
 use crate::base::addr::{Protocol, parse_listen};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{Host, HttpRoute, Listener, Node, RouteMatch, StreamRoute, Upstream, UpstreamRef};
+use crate::limit;
+use crate::model::{Host, HttpRoute, Listener, Node, RouteLimit, RouteMatch, StreamRoute, Upstream, UpstreamRef};
 use crate::route::l4::Ask;
 use crate::telemetry::Metrics;
 use crate::upstream;
 
 /// Registries with nothing in them.
 pub(crate) fn registries() -> Registries {
-    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0 }
+    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0, limits: limit::Registry::default() }
 }
 
 pub(crate) fn id(text: &str) -> Id {
@@ -35,13 +36,24 @@ pub(crate) fn route(name: &str, upstream: UpstreamRef) -> StreamRoute {
         upstream,
         timeout: None,
         max_duration: None,
+        udp_responses: None,
+        limit: RouteLimit::Global,
         enabled: true,
     }
 }
 
 /// An HTTP route without conditions.
 pub(crate) fn http_route(name: &str, upstream: UpstreamRef) -> HttpRoute {
-    HttpRoute { id: id(name), matching: RouteMatch::default(), order: 0, upstream, timeout: None, transforms: Vec::new(), enabled: true }
+    HttpRoute {
+        id: id(name),
+        matching: RouteMatch::default(),
+        order: 0,
+        upstream,
+        timeout: None,
+        transforms: Vec::new(),
+        limit: RouteLimit::Global,
+        enabled: true,
+    }
 }
 
 pub(crate) fn listener(name: &str, addr: &str) -> Listener {

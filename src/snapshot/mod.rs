@@ -16,9 +16,10 @@ use std::time::Duration;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tokio::time::Instant;
 
-use crate::base::addr::{Port, Protocol};
+use crate::base::addr::{Port, Protocol, Transport};
 use crate::base::id::{Id, Key};
 use crate::filter::Transforms;
+use crate::limit::{self, Limiter};
 use crate::model::{Global, Listener, Origin, Stored};
 use crate::route::http::request::{NeedsForm, Request};
 use crate::route::http::rule::Rule;
@@ -39,6 +40,8 @@ pub struct Registries {
     pub metrics: Metrics,
     /// Nodes by upstream.
     pub upstreams: upstream::Registry,
+    /// What limits have counted.
+    pub limits: limit::Registry,
 }
 
 /// What a snapshot is built from.
@@ -112,10 +115,25 @@ pub struct L4Route {
     pub idle: Option<Duration>,
     /// The longest that a session may last.
     pub max_duration: Option<Duration>,
+    /// Replies for each datagram of a client: all, none, or so many.
+    pub udp_responses: Option<u32>,
+    /// Which limit its sessions ask.
+    pub limit: RouteLimiter,
     /// On listeners with TLS: the bytes are passed on as they are.
     pub tls_passthrough: bool,
     /// Its metric handles.
     pub series: Arc<RouteSeries>,
+}
+
+/// Which limit a route asks.
+#[derive(Clone, Debug)]
+pub enum RouteLimiter {
+    /// The global one, as it is when a session begins: its changes reach all routes without touching one of them.
+    Global,
+    /// None at all.
+    Exempt,
+    /// Its own.
+    Own(Arc<Limiter>),
 }
 
 /// A compiled HTTP route.
@@ -128,6 +146,8 @@ pub struct HttpRoute {
     /// The idle time: the route's own, else the larger of the upstream's send and read. `None`: the global default, as it is when a
     /// request begins.
     pub timeout: Option<Duration>,
+    /// Which limit its requests ask.
+    pub limit: RouteLimiter,
     /// What it does to requests and responses.
     pub transforms: Arc<Transforms>,
     /// Its metric handles.
@@ -142,6 +162,7 @@ pub struct Snapshot {
     arrived: Option<Instant>,
     objects: Objects,
     global: Arc<Global>,
+    limiter: Option<Arc<Limiter>>,
     ports: Arc<BTreeMap<Port, Arc<PortSpec>>>,
     conflicts: Arc<Vec<Conflict>>,
     /// Who wants a port, the winner first.
@@ -149,7 +170,10 @@ pub struct Snapshot {
     targets: HashTrieMapSync<Id, Arc<Target>>,
     /// Enabled routes.
     routes: HashTrieMapSync<Id, Arc<L4Route>>,
+    /// Routes that take TCP sessions.
     table: Table<Arc<L4Route>>,
+    /// Routes that take UDP sessions.
+    datagrams: Table<Arc<L4Route>>,
     /// Enabled HTTP routes.
     http_routes: HashTrieMapSync<Id, Arc<HttpRoute>>,
     http_table: HttpTable<Arc<HttpRoute>>,
@@ -172,12 +196,14 @@ impl Snapshot {
             arrived: None,
             objects: Objects::new_sync(),
             global: Arc::default(),
+            limiter: None,
             ports: Arc::default(),
             conflicts: Arc::default(),
             claims: HashTrieMapSync::new_sync(),
             targets: HashTrieMapSync::new_sync(),
             routes: HashTrieMapSync::new_sync(),
             table: Table::default(),
+            datagrams: Table::default(),
             http_routes: HashTrieMapSync::new_sync(),
             http_table: HttpTable::default(),
             users: HashTrieMapSync::new_sync(),
@@ -220,8 +246,25 @@ impl Snapshot {
     pub fn route_for(&self, spec: &PortSpec, ask: &Ask<'_>) -> Option<&Arc<L4Route>> {
         match &spec.listener.stream_route_id {
             Some(fixed) => self.routes.get(fixed),
-            None => self.table.find(ask),
+            None => match spec.port.transport {
+                Transport::Tcp => self.table.find(ask),
+                Transport::Udp => self.datagrams.find(ask),
+            },
         }
+    }
+
+    /// The limit that counts for a route: its own, else the global one; `None` if there is none, or if the route is exempt.
+    pub fn limiter<'a>(&'a self, limit: &'a RouteLimiter) -> Option<&'a Arc<Limiter>> {
+        match limit {
+            RouteLimiter::Own(limiter) => Some(limiter),
+            RouteLimiter::Global => self.limiter.as_ref(),
+            RouteLimiter::Exempt => None,
+        }
+    }
+
+    /// The enabled L4 route of this id.
+    pub fn stream_route(&self, id: &Id) -> Option<&Arc<L4Route>> {
+        self.routes.get(id)
     }
 
     /// The route of an HTTP request: the first that matches.

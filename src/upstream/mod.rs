@@ -5,13 +5,15 @@ mod balance;
 mod connect;
 pub mod http;
 mod node;
+mod pick;
 mod registry;
 mod resolve;
 mod target;
 
 pub use balance::Tried;
 pub use connect::{Connected, DialError, Dialer};
-pub use node::Node;
+pub use node::{InFlight, Node};
+pub use pick::{Picked, Picker};
 pub use registry::Registry;
 pub use resolve::Resolver;
 pub use target::Target;

@@ -37,15 +37,10 @@ fn unserved(fields: &Fields<'_>, found: &mut Found) {
         found.add(fields.at(name), "unsupported", format!("this build does not serve {what} yet"));
     };
     if fields.text("protocol") == Some("udp") {
-        refuse("protocol", "udp listeners");
+        return of_streams(fields, found);
     }
     if fields.get("tls").is_some_and(|tls| *tls != Value::Bool(false)) {
         refuse("tls", "TLS on listeners");
-    }
-    for name in ["proxy_protocol", "proxy_protocol_to_upstream"] {
-        if fields.get(name).is_some() && fields.text("protocol") == Some("udp") {
-            refuse(name, "the PROXY protocol on udp listeners");
-        }
     }
     for (name, what) in UNSERVED {
         if fields.get(name).is_some() {
@@ -82,6 +77,19 @@ fn versions(fields: &Fields<'_>, found: &mut Found) -> HttpVersions {
         }
     }
     if versions.h1 || versions.h2 { versions } else { HttpVersions::default() }
+}
+
+/// Fields that mean nothing where there is no stream of bytes are refused, so that nobody relies on them.
+fn of_streams(fields: &Fields<'_>, found: &mut Found) {
+    let mut refuse = |name: &str| found.add(fields.at(name), "unsupported", format!("a udp listener takes no `{name}`"));
+    if fields.get("tls").is_some_and(|tls| *tls != Value::Bool(false)) {
+        refuse("tls");
+    }
+    for name in ["ssl_id", "http", "proxy_protocol", "proxy_protocol_to_upstream"] {
+        if fields.get(name).is_some() {
+            refuse(name);
+        }
+    }
 }
 
 /// Whose headers are believed; `None` where none is read. The list is read even then: a wrong one is a mistake either way.
@@ -195,9 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn a_udp_listener_takes_nothing_that_needs_a_stream() {
+        let l = listener(&json!({"protocol": "udp", "addr": ["9200", 9200], "stream_route_id": "r", "tls": false}));
+        assert_eq!((l.protocol, l.addrs.len()), (Protocol::Udp, 1));
+        for (field, value) in [
+            ("tls", json!(true)),
+            ("ssl_id", json!("site")),
+            ("proxy_protocol", json!({"accept": true})),
+            ("proxy_protocol_to_upstream", json!("v2")),
+        ] {
+            let mut object = json!({"addr": 9100, "protocol": "udp"});
+            object[field] = value;
+            let (path, rule, message) = meaningless(Kind::Listener, &object);
+            assert_eq!((path, rule.as_str()), (format!("/{field}"), "unsupported"));
+            assert_eq!(message, format!("a udp listener takes no `{field}`"));
+        }
+    }
+
+    #[test]
     fn what_this_build_cannot_open_is_refused_by_name() {
         for (field, value, says) in [
-            ("protocol", json!("udp"), "this build does not serve udp listeners yet"),
             ("protocol", json!("http"), "this build does not serve http listeners yet"),
             ("tls", json!(true), "this build does not serve TLS on listeners yet"),
             ("ssl_id", json!("site"), "this build does not serve TLS on listeners yet"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::fields::{Fields, Found, Least};
+use super::limit;
 use super::secrets::Secrets;
 use super::stream_route::target;
 use crate::base::id::Id;
@@ -18,6 +19,7 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut F
         upstream: target(fields, secrets, found),
         timeout: fields.duration("timeout", Least::AboveZero, found),
         transforms: fields.each("transforms").into_iter().map(|(_, element)| transform(element)).collect(),
+        limit: limit::read(fields, found),
         enabled: fields.enabled(),
     }
 }

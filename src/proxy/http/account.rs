@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::serve::Front;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
+use crate::limit::Hold;
 use crate::live::sessions::Session;
 use crate::snapshot::HttpRoute;
 use crate::telemetry::{HttpRecord, Record, RouteSeries};
@@ -61,6 +62,8 @@ pub(super) struct Account {
     node: Option<Arc<str>>,
     retries: usize,
     connect: Option<Duration>,
+    /// The permit of a limit, for as long as the request lasts.
+    hold: Option<Hold>,
     /// Only where a line will be written.
     line: Option<Box<HttpRecord>>,
 }
@@ -72,7 +75,21 @@ impl Account {
         let tally = Arc::new(Tally { session: front.session.clone(), series, moved: [AtomicU64::new(0), AtomicU64::new(0)] });
         let line = front.shared.access.wants().then(|| Box::new(line(head)));
         let (reason, status, answered) = (Reason::ClientReset, StatusCode::OK, false);
-        Self { front: front.clone(), began, tally, route, revision, reason, status, answered, node: None, retries: 0, connect: None, line }
+        Self {
+            front: front.clone(),
+            began,
+            tally,
+            route,
+            revision,
+            reason,
+            status,
+            answered,
+            node: None,
+            retries: 0,
+            connect: None,
+            hold: None,
+            line,
+        }
     }
 
     /// Who counts the bytes.
@@ -88,6 +105,11 @@ impl Account {
     /// Notes the node.
     pub(super) fn reached(&mut self, node: Option<Arc<str>>, retries: usize, connect: Option<Duration>) {
         (self.node, self.retries, self.connect) = (node, retries, connect);
+    }
+
+    /// Keeps a permit until the end.
+    pub(super) fn hold(&mut self, hold: Option<Hold>) {
+        self.hold = hold;
     }
 
     /// Notes the status that the client gets.
@@ -122,6 +144,7 @@ impl Account {
             reason: self.reason,
             config_revision: self.revision,
             http: Some(http),
+            datagrams: None,
         }
     }
 }
@@ -129,6 +152,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let lasted = self.began.elapsed();
+        drop(self.hold.take());
         if self.answered {
             self.tally.series.answered(self.status.as_u16(), lasted);
         }

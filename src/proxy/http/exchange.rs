@@ -19,9 +19,11 @@ use super::patience::Patience;
 use super::reply::Reply;
 use super::rescue;
 use super::serve::Front;
+use super::toll::{self, TurnedAway};
 use super::tunnel::Tunnel;
 use crate::base::reason::Reason;
 use crate::filter::Facts;
+use crate::limit::Decision;
 use crate::route::http::form;
 use crate::route::http::request::{Form, NeedsForm};
 use crate::snapshot::HttpRoute;
@@ -37,6 +39,8 @@ struct Matched {
     revision: u64,
     connect_timeout: Duration,
     timeout: Duration,
+    /// What the limit of the route says, where one counts for it.
+    limit: Option<Decision>,
 }
 
 /// A request's body, as far as it was read.
@@ -56,19 +60,30 @@ struct Answered {
 pub(super) async fn exchange(front: Arc<Front>, request: Request<Incoming>) -> Response<Reply> {
     let began = Instant::now();
     let (head, body) = request.into_parts();
-    let (matched, body) = match find(&front, &head, body, began).await {
+    let (mut matched, body) = match find(&front, &head, body, began).await {
         Ok(found) => found,
         Err(status) => return refused(&front, began, &head, status),
     };
     let mut account = Account::open(&front, began, &head, matched.route.clone(), matched.revision);
     let version = head.version;
     let upgrade = asked_upgrade(&head);
+    let pass = match toll::wait(matched.limit.take(), &front, matched.timeout).await {
+        Ok(pass) => pass,
+        Err(away) => return turned_away(&away, &matched, account),
+    };
+    account.hold(pass.hold);
     let answered = match &matched.route {
         Some(route) => forward(&front, head, body, route, &matched, &mut account).await,
         None => Err(Reason::NoRoute),
     };
     match answered {
-        Ok(answered) => reply(&front, answered, upgrade, matched.route.as_deref(), account).await,
+        Ok(answered) => {
+            let mut response = reply(&front, answered, upgrade, matched.route.as_deref(), account).await;
+            if let Some(standing) = &pass.standing {
+                toll::tell(standing, response.headers_mut());
+            }
+            response
+        }
         Err(reason) => {
             let status = rescue::status(reason);
             account.answered(status);
@@ -83,6 +98,19 @@ pub(super) async fn exchange(front: Arc<Front>, request: Request<Incoming>) -> R
     }
 }
 
+/// The answer to what the limit of its route does not let pass.
+fn turned_away(away: &TurnedAway, matched: &Matched, mut account: Account) -> Response<Reply> {
+    let status = rescue::status(away.reason);
+    account.answered(status);
+    account.close(away.reason);
+    let (mut head, body) = rescue::answer(status).into_parts();
+    away.tell(&mut head.headers);
+    if let Some(route) = &matched.route {
+        route.transforms.local(&mut head);
+    }
+    Response::from_parts(head, body)
+}
+
 /// The answer to what could not even be matched.
 fn refused(front: &Arc<Front>, began: Instant, head: &request::Parts, status: StatusCode) -> Response<Reply> {
     let mut account = Account::open(front, began, head, None, front.shared.cell.load().revision());
@@ -94,22 +122,23 @@ fn refused(front: &Arc<Front>, began: Instant, head: &request::Parts, status: St
 /// Finds the route; reads the body where the choice depends on it.
 async fn find(front: &Front, head: &request::Parts, body: Incoming, began: Instant) -> Result<(Matched, Arrived), StatusCode> {
     let asked = Asked::read(head, front.secure)?;
-    if let Ok(matched) = find_by(front, &asked, Form::Unread) {
+    if let Ok(matched) = find_by(front, head, &asked, Form::Unread, began) {
         return Ok((matched, Arrived::Streaming(body)));
     }
     let bytes = read_form(front, body, began).await?;
     let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let fields = form::fields(content_type, &bytes);
-    let matched = find_by(front, &asked, Form::Fields(&fields)).map_err(|NeedsForm| StatusCode::BAD_REQUEST)?;
+    let matched = find_by(front, head, &asked, Form::Fields(&fields), began).map_err(|NeedsForm| StatusCode::BAD_REQUEST)?;
     Ok((matched, Arrived::Whole(bytes.clone())))
 }
 
-fn find_by(front: &Front, asked: &Asked<'_>, form: Form<'_>) -> Result<Matched, NeedsForm> {
+fn find_by(front: &Front, head: &request::Parts, asked: &Asked<'_>, form: Form<'_>, now: Instant) -> Result<Matched, NeedsForm> {
     let snapshot = front.shared.cell.load();
     let route = snapshot.http_route_for(&asked.request(form))?.cloned();
     let global = snapshot.global();
     Ok(Matched {
         timeout: route.as_ref().and_then(|route| route.timeout).unwrap_or(global.default_timeout),
+        limit: route.as_ref().and_then(|route| toll::ask(front, &snapshot, route, head, now)),
         route,
         revision: snapshot.revision(),
         connect_timeout: global.connect_timeout,

@@ -7,6 +7,7 @@ mod patience;
 mod reply;
 mod rescue;
 mod serve;
+mod toll;
 mod tunnel;
 
 pub use serve::{Front, Shared, serve};

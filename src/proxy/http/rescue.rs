@@ -10,15 +10,19 @@ use crate::base::reason::Reason;
 pub(super) const fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::NoRoute => StatusCode::NOT_FOUND,
-        Reason::NoUpstream | Reason::NoHealthyNode | Reason::Overload => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::NoUpstream | Reason::NoHealthyNode | Reason::Overload | Reason::QueueTimeout => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::Limited => StatusCode::TOO_MANY_REQUESTS,
         Reason::UpstreamTimeout | Reason::IdleTimeout | Reason::MaxDuration => StatusCode::GATEWAY_TIMEOUT,
         Reason::UpstreamRefused | Reason::UpstreamReset | Reason::UpstreamUnreachable | Reason::DnsFailed | Reason::BadResponse => {
             StatusCode::BAD_GATEWAY
         }
         Reason::BadRequest | Reason::ClientReset | Reason::ProxyHeader => StatusCode::BAD_REQUEST,
-        Reason::Ok | Reason::DrainDeadline | Reason::ListenerRemoved | Reason::AdminKilled | Reason::Internal => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        Reason::Ok
+        | Reason::DrainDeadline
+        | Reason::ListenerRemoved
+        | Reason::AdminKilled
+        | Reason::SessionTableFull
+        | Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::model::{HttpRoute, RouteMatch, UpstreamRef};
 fn route(id: &str, hosts: &[&str], paths: &[&str]) -> HttpRoute {
     let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
     HttpRoute {
+        limit: crate::model::RouteLimit::Global,
         id: Id::parse(id).unwrap(),
         matching: RouteMatch { hosts: owned(hosts), paths: owned(paths), ..RouteMatch::default() },
         order: 0,
