@@ -16,6 +16,7 @@ pub mod telemetry;
 // workshops: from the model to fast immutable things
 pub mod route;
 pub mod store;
+pub mod tls;
 pub mod upstream;
 
 // the hall: the immutable compiled view

@@ -1,0 +1,132 @@
+//! Handshakes over a socket: the gathering of a ClientHello, both sides of a handshake, and what is said to a client that gets
+//! none. Time limits are the caller's: every future here can be dropped, which leaves nothing behind.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::{AlertDescription, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::channel::{Broken, Channel, WAITING};
+use super::client::Client;
+use super::hello::{Bad, Hello, LIMIT, Scan, Step};
+use super::words::Kind;
+
+/// What one read takes, in bytes. A usual hello fits, a post-quantum one as well.
+const READ: usize = 2 * 1024;
+/// What is read and thrown away of a client that is told why it gets no session.
+const FAREWELL: usize = 64 * 1024;
+
+/// A handshake that failed; what could be told to the peer is told.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// No ClientHello.
+    #[error(transparent)]
+    Hello(#[from] Bad),
+    /// The protocol.
+    #[error(transparent)]
+    Tls(#[from] Broken),
+    /// The socket.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The name that a node is to be asked for is none.
+    #[error("no name to ask for")]
+    Name,
+}
+
+impl Failed {
+    /// The word for it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hello(Bad::NotTls) => Kind::NotTls,
+            Self::Hello(Bad::Malformed) | Self::Tls(Broken::Endless) => Kind::Malformed,
+            Self::Hello(Bad::TooLarge) => Kind::TooLarge,
+            Self::Tls(Broken::Tls(error)) => error.into(),
+            Self::Tls(Broken::Exhausted) | Self::Name => Kind::Internal,
+            Self::Io(_) => Kind::Closed,
+        }
+    }
+}
+
+/// Reads until a ClientHello is whole: what it says, and every byte that came, [`LIMIT`] of them at most. A client whose bytes
+/// are TLS, but no hello, is told so.
+pub async fn gather(tcp: &mut TcpStream) -> Result<(Hello, Vec<u8>), Failed> {
+    let (mut scan, mut bytes) = (Scan::default(), Vec::new());
+    loop {
+        bytes.reserve_exact(READ.min(LIMIT - bytes.len().min(LIMIT)));
+        let room = LIMIT - bytes.len();
+        if (&mut *tcp).take(u64::try_from(room).unwrap_or(0)).read_buf(&mut bytes).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        match scan.step(&bytes) {
+            Ok(Step::More) => {}
+            Ok(Step::Hello(hello)) => return Ok((hello, bytes)),
+            Err(bad) => {
+                if bad != Bad::NotTls {
+                    refuse(tcp, AlertDescription::DecodeError).await;
+                }
+                return Err(bad.into());
+            }
+        }
+    }
+}
+
+/// A server's handshake that begins with these bytes. Over when the client has proved what it has to; what it sent beyond that is
+/// in the channel.
+pub async fn accept(tcp: &mut TcpStream, config: Arc<ServerConfig>, hello: Vec<u8>) -> Result<Box<Channel>, Failed> {
+    shake(tcp, Box::new(Channel::server(config)?), hello).await
+}
+
+/// A client's handshake with a node. `asked` is the name that our own client asked for, `node` the host of the node.
+pub async fn connect(tcp: &mut TcpStream, client: &Client, asked: Option<&str>, node: &str) -> Result<Box<Channel>, Failed> {
+    let name = client.name(asked, node).ok_or(Failed::Name)?;
+    shake(tcp, Box::new(Channel::client(client.config().clone(), name)?), Vec::new()).await
+}
+
+async fn shake(tcp: &mut TcpStream, mut channel: Box<Channel>, mut incoming: Vec<u8>) -> Result<Box<Channel>, Failed> {
+    let mut answers = Vec::new();
+    loop {
+        let done = channel.begin(&mut incoming, &mut answers);
+        let wrote = tcp.write_all(&answers).await;
+        answers.clear();
+        if let Err(broken) = done {
+            farewell(tcp).await;
+            return Err(broken.into());
+        }
+        wrote?;
+        if !channel.is_handshaking() {
+            return Ok(channel);
+        }
+        if incoming.len() > WAITING {
+            return Err(Broken::Endless.into());
+        }
+        incoming.reserve(READ);
+        if tcp.read_buf(&mut incoming).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+    }
+}
+
+/// Tells a client by a fatal alert, in clear, that it gets no session; what follows is the close.
+pub async fn refuse(tcp: &mut TcpStream, alert: AlertDescription) {
+    let record = [21, 3, 3, 0, 2, 2, u8::from(alert)];
+    if tcp.write_all(&record).await.is_ok() {
+        farewell(tcp).await;
+    }
+}
+
+/// Ends our side, and reads until the other side has ended too: bytes that nobody has read turn a close into a reset, which takes
+/// an alert with it that has not been read.
+async fn farewell(tcp: &mut TcpStream) {
+    if tcp.shutdown().await.is_err() {
+        return;
+    }
+    let (mut left, mut sink) = (FAREWELL, [0; READ]);
+    while let Ok(n @ 1..) = tcp.read(&mut sink).await {
+        left = left.saturating_sub(n);
+        if left == 0 {
+            break;
+        }
+    }
+}

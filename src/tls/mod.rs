@@ -1,0 +1,19 @@
+//! TLS: the ClientHello, certificates by name, handshakes, records. Knows no routes, and relays nothing.
+
+mod channel;
+mod client;
+mod handshake;
+pub mod hello;
+mod index;
+mod provider;
+mod server;
+mod words;
+
+pub use channel::{Broken, Channel, WAITING, room};
+pub use client::{BadClient, Client, Profile};
+pub use handshake::{Failed, accept, connect, gather, refuse};
+pub use index::{Index, Rank};
+pub use provider::provider;
+pub use rustls::AlertDescription;
+pub use server::{BadIdentity, Identities, Identity};
+pub use words::Kind;
