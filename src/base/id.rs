@@ -14,13 +14,15 @@ pub enum Kind {
     StreamRoute,
     /// A set of nodes to connect to.
     Upstream,
+    /// Certificates and their keys.
+    Ssl,
     /// Values for the whole gateway; the only id is `global`.
     Setting,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are listed to people.
-    pub const ALL: [Self; 4] = [Self::Listener, Self::StreamRoute, Self::Upstream, Self::Setting];
+    pub const ALL: [Self; 5] = [Self::Listener, Self::StreamRoute, Self::Upstream, Self::Ssl, Self::Setting];
 
     /// The name in store keys and Admin paths: `<prefix>/<dir>/<id>`.
     pub const fn dir(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Kind {
             Self::Listener => "listeners",
             Self::StreamRoute => "stream_routes",
             Self::Upstream => "upstreams",
+            Self::Ssl => "ssls",
             Self::Setting => "settings",
         }
     }
@@ -38,6 +41,7 @@ impl Kind {
             Self::Listener => "listener",
             Self::StreamRoute => "stream route",
             Self::Upstream => "upstream",
+            Self::Ssl => "ssl",
             Self::Setting => "setting",
         }
     }
@@ -48,6 +52,7 @@ impl Kind {
             Self::Listener => "listener",
             Self::StreamRoute => "stream_route",
             Self::Upstream => "upstream",
+            Self::Ssl => "ssl",
             Self::Setting => "setting",
         }
     }

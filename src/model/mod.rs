@@ -3,11 +3,13 @@
 mod listener;
 mod resource;
 mod setting;
+mod ssl;
 mod stream_route;
 mod upstream;
 
 pub use listener::Listener;
 pub use resource::{Origin, Resource, Stored};
 pub use setting::Global;
+pub use ssl::{ClientTrust, KeyPair, Ssl, SslUsage, TlsVersions};
 pub use stream_route::{StreamRoute, UpstreamRef};
-pub use upstream::{Host, Node, Timeouts, Upstream};
+pub use upstream::{ClientIdentity, Host, Node, Scheme, Timeouts, Upstream, UpstreamTls};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Global, Listener, StreamRoute, Upstream};
+use super::{Global, Listener, Ssl, StreamRoute, Upstream};
 use crate::base::id::{Key, Kind};
 
 /// A typed object of any kind.
@@ -14,6 +14,8 @@ pub enum Resource {
     StreamRoute(Arc<StreamRoute>),
     /// `upstreams/<id>`
     Upstream(Arc<Upstream>),
+    /// `ssls/<id>`
+    Ssl(Arc<Ssl>),
     /// `settings/global`
     Global(Arc<Global>),
 }
@@ -25,6 +27,7 @@ impl Resource {
             Self::Listener(_) => Kind::Listener,
             Self::StreamRoute(_) => Kind::StreamRoute,
             Self::Upstream(_) => Kind::Upstream,
+            Self::Ssl(_) => Kind::Ssl,
             Self::Global(_) => Kind::Setting,
         }
     }

@@ -45,6 +45,7 @@ pub struct Schemas {
     listener: Entry,
     stream_route: Entry,
     upstream: Entry,
+    ssl: Entry,
     setting: Entry,
 }
 
@@ -65,6 +66,7 @@ impl Schemas {
             listener: Entry::compile(&documents, Kind::Listener)?,
             stream_route: Entry::compile(&documents, Kind::StreamRoute)?,
             upstream: Entry::compile(&documents, Kind::Upstream)?,
+            ssl: Entry::compile(&documents, Kind::Ssl)?,
             setting: Entry::compile(&documents, Kind::Setting)?,
             documents,
         })
@@ -96,6 +98,7 @@ impl Schemas {
             Kind::Listener => &self.listener,
             Kind::StreamRoute => &self.stream_route,
             Kind::Upstream => &self.upstream,
+            Kind::Ssl => &self.ssl,
             Kind::Setting => &self.setting,
         }
     }

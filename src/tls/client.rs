@@ -7,10 +7,12 @@ use std::sync::{Arc, OnceLock};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::check::{self, BadTrust, PairError};
 use super::provider::{provider, versions};
-use super::server::{BadIdentity, der, roots};
+
 use crate::model::KeyPair;
 
 /// The name that is asked for where nobody gives one, as APISIX does.
@@ -21,12 +23,18 @@ const REMEMBERED: usize = 64;
 /// What cannot be made into a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BadClient {
-    /// A certificate, a key or an authority.
+    /// The certificate or its key.
     #[error(transparent)]
-    Identity(#[from] BadIdentity),
+    Pair(#[from] PairError),
+    /// Whom to trust.
+    #[error(transparent)]
+    Trust(#[from] BadTrust),
     /// The library refuses the authorities.
     #[error(transparent)]
-    Trust(#[from] rustls::client::VerifierBuilderError),
+    Verifier(#[from] rustls::client::VerifierBuilderError),
+    /// The library refuses something else.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
     /// The name to ask for is none.
     #[error("not a name: {0:?}")]
     Name(Arc<str>),
@@ -58,17 +66,17 @@ impl Client {
     pub fn new(profile: Profile) -> Result<Self, BadClient> {
         let provider = provider();
         let builder = ClientConfig::builder_with_provider(provider.clone());
-        let builder = builder.with_protocol_versions(&versions(true, true)).map_err(BadIdentity::Tls)?.dangerous();
+        let builder = builder.with_protocol_versions(&versions(true, true))?.dangerous();
         let builder = if profile.verify {
-            let roots = profile.ca.as_deref().map_or_else(|| Ok(system()), |ca| roots(ca).map(Arc::new))?;
+            let roots = profile.ca.as_deref().map_or_else(|| Ok(system()), |ca| check::roots(ca).map(Arc::new))?;
             builder.with_custom_certificate_verifier(WebPkiServerVerifier::builder_with_provider(roots, provider).build()?)
         } else {
             builder.with_custom_certificate_verifier(Arc::new(Trusting(provider.signature_verification_algorithms.supported_schemes())))
         };
         let mut config = match &profile.identity {
             Some(pair) => {
-                let (chain, key) = der(pair)?;
-                builder.with_client_auth_cert(chain, key).map_err(BadIdentity::Tls)?
+                let pair = check::certified(&pair.cert, pair.key.reveal())?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)))
             }
             None => builder.with_no_client_auth(),
         };

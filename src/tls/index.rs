@@ -54,7 +54,10 @@ impl<T: Clone> Index<T> {
         let (map, name) = match pattern {
             SniPattern::Exact(name) => (&mut self.exact, name),
             SniPattern::Wildcard(rest) => (&mut self.wildcard, rest),
-            SniPattern::Any => return drop(self.any.remove_mut(rank)),
+            SniPattern::Any => {
+                self.any.remove_mut(rank);
+                return;
+            }
         };
         let Some(line) = map.get_mut(name) else { return };
         line.remove_mut(rank);
@@ -96,13 +99,9 @@ mod tests {
     #[test]
     fn an_exact_name_goes_before_an_asterisk_and_that_before_any() {
         let index = index(&["*", "*.test.com", "a.test.com"]);
-        for (name, found) in [
-            ("a.test.com", "a.test.com"),
-            ("b.test.com", "*.test.com"),
-            ("test.com", "*"),
-            ("a.b.test.com", "*"),
-            ("localhost", "*"),
-        ] {
+        for (name, found) in
+            [("a.test.com", "a.test.com"), ("b.test.com", "*.test.com"), ("test.com", "*"), ("a.b.test.com", "*"), ("localhost", "*")]
+        {
             assert_eq!(index.find(name), Some(&found), "{name}");
         }
     }

@@ -1,6 +1,7 @@
 //! TLS: the ClientHello, certificates by name, handshakes, records. Knows no routes, and relays nothing.
 
 mod channel;
+pub mod check;
 mod client;
 mod handshake;
 pub mod hello;

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, Weak};
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime, pem::PemObject};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
+use super::check::{self, BadTrust, PairError};
 use super::provider::{provider, versions};
 use crate::base::id::Id;
 use crate::model::{ClientTrust, KeyPair, Ssl, TlsVersions};
@@ -23,20 +24,18 @@ const TICKETS: usize = 1;
 /// What cannot be made into a configuration. Objects are checked before they come here, so this is a fault of that check.
 #[derive(Debug, thiserror::Error)]
 pub enum BadIdentity {
-    /// PEM that cannot be read, or holds nothing of the kind.
-    #[error("{what}: {source}")]
-    Pem {
-        /// Which of the texts.
-        what: &'static str,
-        /// Why.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// The library refuses it.
+    /// A certificate or its key.
     #[error(transparent)]
-    Tls(#[from] rustls::Error),
+    Pair(#[from] PairError),
+    /// Whom to trust.
+    #[error(transparent)]
+    Trust(#[from] BadTrust),
     /// The library refuses the authorities of clients.
     #[error(transparent)]
-    Trust(#[from] rustls::server::VerifierBuilderError),
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+    /// The library refuses something else.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
 }
 
 /// One ssl object as clients see it. Found by its id, and the same for as long as what clients see of it is the same.
@@ -91,7 +90,8 @@ impl Identities {
 
 fn config(seen: &Seen) -> Result<ServerConfig, BadIdentity> {
     let provider = provider();
-    let pairs = seen.pairs.iter().map(|pair| certified(pair, &provider)).collect::<Result<_, _>>()?;
+    let pairs =
+        seen.pairs.iter().map(|pair| Ok(Arc::new(check::certified(&pair.cert, pair.key.reveal())?))).collect::<Result<_, PairError>>()?;
     let versions = versions(seen.versions.tls12, seen.versions.tls13);
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions)?;
     let builder = match &seen.client {
@@ -105,37 +105,11 @@ fn config(seen: &Seen) -> Result<ServerConfig, BadIdentity> {
     Ok(config)
 }
 
-/// A pair in the library's form.
-pub(super) fn certified(pair: &KeyPair, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, BadIdentity> {
-    let (chain, key) = der(pair)?;
-    let key = provider.key_provider.load_private_key(key)?;
-    Ok(Arc::new(CertifiedKey::new(chain, key)))
-}
-
-/// The certificates of a pair, and its key.
-pub(super) fn der(pair: &KeyPair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), BadIdentity> {
-    let chain = CertificateDer::pem_slice_iter(pair.cert.as_bytes()).collect::<Result<_, _>>();
-    let chain = chain.map_err(|source| BadIdentity::Pem { what: "certificate", source })?;
-    let key = PrivateKeyDer::from_pem_slice(pair.key.reveal().as_bytes());
-    Ok((chain, key.map_err(|source| BadIdentity::Pem { what: "key", source })?))
-}
-
-/// The authorities of a PEM text.
-pub(super) fn roots(pem: &str) -> Result<RootCertStore, BadIdentity> {
-    let mut roots = RootCertStore::empty();
-    for cert in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(cert.map_err(|source| BadIdentity::Pem { what: "ca", source })?)?;
-    }
-    Ok(roots)
-}
-
 fn verifier(trust: &ClientTrust, provider: &Arc<CryptoProvider>) -> Result<Bounded, BadIdentity> {
-    let crls = trust.crl.iter().flat_map(|crl| CertificateRevocationListDer::pem_slice_iter(crl.as_bytes()));
-    let crls: Vec<_> = crls.collect::<Result<_, _>>().map_err(|source| BadIdentity::Pem { what: "crl", source })?;
-    let roots = Arc::new(roots(&trust.ca)?);
+    let crls = trust.crl.as_deref().map(check::crls).transpose()?.unwrap_or_default();
+    let roots = Arc::new(check::roots(&trust.ca)?);
     // a list of revocations is that of the clients' own issuer; nobody lists those of the issuers above it here
-    let builder =
-        WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).with_crls(crls).only_check_end_entity_revocation();
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).with_crls(crls).only_check_end_entity_revocation();
     Ok(Bounded { inner: builder.build()?, depth: usize::from(trust.depth) })
 }
 

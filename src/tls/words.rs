@@ -77,9 +77,7 @@ impl From<&Error> for Kind {
     fn from(error: &Error) -> Self {
         match error {
             Error::NoCertificatesPresented => Self::PeerCertificateMissing,
-            Error::InvalidCertificate(_) | Error::InvalidCertRevocationList(_) | Error::UnsupportedNameType => {
-                Self::PeerCertificateRefused
-            }
+            Error::InvalidCertificate(_) | Error::InvalidCertRevocationList(_) | Error::UnsupportedNameType => Self::PeerCertificateRefused,
             Error::PeerIncompatible(_) => Self::Incompatible,
             Error::AlertReceived(_) => Self::Alert,
             Error::InappropriateMessage { .. }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::fields::{Fields, Found, Least};
+use super::secrets::Secrets;
 use super::upstream;
 use crate::base::addr::Protocol;
 use crate::base::cidr::Cidr;
 use crate::base::id::Id;
 use crate::model::{StreamRoute, UpstreamRef};
 
-pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> StreamRoute {
+pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> StreamRoute {
     let remote_addr = addresses(fields, "remote_addr", found);
     let server_addr = addresses(fields, "server_addr", found);
     StreamRoute {
@@ -21,7 +22,7 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> StreamRout
         server_port: fields.number("server_port", found),
         protocol: protocol(fields),
         order: fields.number("order", found).unwrap_or(0),
-        upstream: target(fields, found),
+        upstream: target(fields, secrets, found),
         timeout: fields.duration("timeout", Least::AboveZero, found),
         max_duration: fields.duration("max_duration", Least::AboveZero, found),
         enabled: fields.enabled(),
@@ -49,10 +50,10 @@ fn addresses(fields: &Fields<'_>, name: &str, found: &mut Found) -> Vec<Cidr> {
 }
 
 /// An inline upstream is read even where an id wins over it: a wrong one is a mistake either way.
-fn target(fields: &Fields<'_>, found: &mut Found) -> UpstreamRef {
+fn target(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> UpstreamRef {
     let inline = fields.get("upstream").and_then(Value::as_object).map(|object| {
         let inner = Fields::new(object, fields.at("upstream"));
-        Arc::new(upstream::read(&inner, found))
+        Arc::new(upstream::read(&inner, secrets, found))
     });
     match (fields.id("upstream_id", found), inline) {
         (Some(id), _) => UpstreamRef::Id(id),

@@ -26,6 +26,8 @@ pub fn build(view: View<'_>, registries: &Registries, previous: &Snapshot) -> Bu
     while let Some((_, key)) = work.due.pop_first() {
         match key.kind {
             Kind::Setting => work.setting(&key),
+            // nothing is compiled from one by itself
+            Kind::Ssl => {}
             Kind::Upstream => work.upstream(&key),
             Kind::StreamRoute => work.stream_route(&key),
             Kind::Listener => work.listener(&key),
@@ -40,9 +42,10 @@ pub fn build(view: View<'_>, registries: &Registries, previous: &Snapshot) -> Bu
 const fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::Setting => 0,
-        Kind::Upstream => 1,
-        Kind::StreamRoute => 2,
-        Kind::Listener => 3,
+        Kind::Ssl => 1,
+        Kind::Upstream => 2,
+        Kind::StreamRoute => 3,
+        Kind::Listener => 4,
     }
 }
 
