@@ -218,7 +218,7 @@ fn sessions(parts: &ControlParts, query: &Query) -> Result<Answer, Answer> {
     let mut found = parts.sessions.list();
     found.retain(|session| {
         route.is_none_or(|route| session.route().map_or("", Id::as_str) == route)
-            && client.is_none_or(|client| client.contains(session.client.0.ip()))
+            && client.is_none_or(|client| client.contains(session.client().0.ip()))
     });
     let shown: Vec<Value> = found.iter().take(limit).map(|each| session(each)).collect();
     Ok(Answer::ok(&json!({ "total": found.len(), "sessions": shown })))
@@ -229,7 +229,7 @@ fn session(session: &Session) -> Value {
         "id": session.id,
         "listener": session.listener,
         "protocol": session.protocol,
-        "client": session.client.0,
+        "client": session.client().0,
         "local": session.local.0,
         "route": session.route(),
         "node": session.node(),
@@ -244,7 +244,7 @@ fn end(parts: &ControlParts, id: &str) -> Result<Answer, Answer> {
     let found = id.parse().ok().and_then(|id| parts.sessions.get(id));
     let session = found.ok_or_else(|| Answer::error(hyper::StatusCode::NOT_FOUND, format!("there is no session {id}")))?;
     session.end(Reason::AdminKilled);
-    tracing::info!(session = session.id, client = %session.client, "session ended by an operator");
+    tracing::info!(session = session.id, client = %session.client(), "session ended by an operator");
     Ok(Answer::ok(&json!({ "ended": session.id })))
 }
 
@@ -310,7 +310,7 @@ mod tests {
                 listener: Id::parse("a").unwrap(),
                 port: port().port,
                 protocol: Protocol::Tcp,
-                client: Remote(client.parse().unwrap()),
+                peer: Remote(client.parse().unwrap()),
                 local: Local("127.0.0.1:9100".parse().unwrap()),
                 started: SystemTime::UNIX_EPOCH,
             })

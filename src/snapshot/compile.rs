@@ -6,30 +6,32 @@ use std::time::Duration;
 use super::{L4Route, Registries};
 use crate::base::addr::Protocol;
 use crate::base::violation::Violation;
-use crate::model::{ClientIdentity, Resource, Scheme, Ssl, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{ClientIdentity, Resource, Ssl, StreamRoute, Upstream, UpstreamRef};
 use crate::tls::check::{self, BadTrust, PairError};
 use crate::upstream::Target;
 
-/// A route takes one entry of the table per pair of its addresses; more than this many pairs are refused.
+/// A route takes one entry of the table per name and pair of its addresses; more than this many are refused.
 const PAIRS: usize = 4096;
 
 /// What is wrong with an object that its schema and its fields alone do not show; empty if nothing is.
 pub fn check(resource: &Resource) -> Vec<Violation> {
     match resource {
         Resource::StreamRoute(route) => {
-            pairs(route).into_iter().chain(inline(route).into_iter().flat_map(|u| upstream(u, "/upstream"))).collect()
+            pairs(route).into_iter().chain(inline(route).into_iter().flat_map(|u| identity(u, "/upstream"))).collect()
         }
-        Resource::Upstream(one) => upstream(one, ""),
+        Resource::Upstream(one) => identity(one, ""),
         Resource::Ssl(ssl) => certificates(ssl),
         Resource::Listener(_) | Resource::Global(_) => Vec::new(),
     }
 }
 
 fn pairs(route: &StreamRoute) -> Option<Violation> {
-    let pairs = route.server_addr.len().max(1).saturating_mul(route.remote_addr.len().max(1));
+    let lists = [route.server_addr.len(), route.remote_addr.len(), route.snis.len()];
+    let pairs = lists.into_iter().fold(1_usize, |all, len| all.saturating_mul(len.max(1)));
     (pairs > PAIRS).then(|| {
-        let text = format!("server_addr times remote_addr makes {pairs} pairs of addresses, more than {PAIRS}: split the route");
-        Violation::new("/remote_addr", "too_many_pairs", text)
+        let text = format!("server_addr times remote_addr times names makes {pairs}, more than {PAIRS}: split the route");
+        let path = if route.snis.len() > PAIRS { "/snis" } else { "/remote_addr" };
+        Violation::new(path, "too_many_pairs", text)
     })
 }
 
@@ -38,18 +40,6 @@ fn inline(route: &StreamRoute) -> Option<&Upstream> {
         UpstreamRef::Inline(upstream) => Some(upstream),
         UpstreamRef::None | UpstreamRef::Id(_) => None,
     }
-}
-
-fn upstream(upstream: &Upstream, at: &str) -> Vec<Violation> {
-    let mut found = identity(upstream, at);
-    found.extend(unserved(upstream, at));
-    found
-}
-
-/// What of an upstream this build does not serve. `at` is where the upstream is.
-fn unserved(upstream: &Upstream, at: &str) -> Option<Violation> {
-    let text = "scheme tls is not served by this build yet (known: tcp, udp, http)";
-    (upstream.scheme == Scheme::Tls).then(|| Violation::new(format!("{at}/scheme"), "unsupported", text))
 }
 
 /// What is wrong with the certificate that an upstream brings along.
@@ -122,6 +112,7 @@ pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries
         id: route.id.clone(),
         idle: idle(route, target.as_deref()),
         max_duration: route.max_duration,
+        tls_passthrough: route.tls_passthrough,
         series: registries.metrics.route(Some(&route.id)),
         target,
     }

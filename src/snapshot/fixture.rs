@@ -28,6 +28,8 @@ pub(crate) fn route(name: &str, upstream: UpstreamRef) -> StreamRoute {
         server_addr: Vec::new(),
         remote_addr: Vec::new(),
         server_port: None,
+        snis: Vec::new(),
+        tls_passthrough: false,
         protocol: None,
         order: 0,
         upstream,
@@ -57,7 +59,7 @@ pub(crate) fn upstream(port: u16) -> Upstream {
 /// The port of the node that a session of the first open port is led to.
 pub(crate) fn leads_to(snapshot: &Snapshot) -> Option<u16> {
     let spec = snapshot.ports().values().next()?;
-    let ask = Ask { client: [127, 0, 0, 1].into(), server: spec.port.addr };
+    let ask = Ask { client: [127, 0, 0, 1].into(), server: spec.port.addr, sni: None };
     let target = snapshot.route_for(spec, &ask)?.target.clone()?;
     target.spec().nodes.first().map(|node| node.port)
 }
