@@ -259,9 +259,8 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         ("gateway: {ssl: {enable: true}}", "gateway.ssl.enable: "),
         ("gateway: {ssl: {listen: [{port: 9443}]}}", "gateway.ssl.listen: "),
         ("gateway: {ssl: {fallback_sni: a.test.com}}", "gateway.ssl.fallback_sni: "),
-        ("gateway: {proxy_protocol: {enable_tcp_pp: true}}", "gateway.proxy_protocol.enable_tcp_pp: "),
-        ("gateway: {proxy_protocol: {enable_tcp_pp_to_upstream: true}}", "gateway.proxy_protocol.enable_tcp_pp_to_upstream: "),
-        ("gateway: {proxy_protocol: {trusted: [10.0.0.1]}}", "gateway.proxy_protocol.trusted: "),
+        ("gateway: {proxy_protocol: {enable_tcp_pp: true}, stream_proxy: {tcp: [9100]}}", "gateway.proxy_protocol.trusted: absent"),
+        ("gateway: {stream_proxy: {tcp: [{addr: 9100, proxy_protocol: true}]}}", "gateway.proxy_protocol.trusted: absent"),
         ("gateway: {data_encryption: {keyring: [qeddd145sfvddff3]}}", "gateway.data_encryption.keyring: "),
         ("gateway: {dns_resolver: [127.0.0.1:1053]}", "gateway.dns_resolver: "),
         ("deployment: {etcd: {host: [\"http://127.0.0.1:2379\"], password: x}}", "deployment.etcd: not used by config_provider embedded"),
@@ -272,7 +271,12 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         let notices = read(text).unwrap().notices;
         assert!(matches!(notices.as_slice(), [one] if one.starts_with(begins)), "{text}: {notices:?}");
     }
-    for quiet in ["gateway: {ssl: {enable: false}, proxy_protocol: {enable_tcp_pp: false}}", "deployment: {etcd: {prefix: /a/b-c}}"] {
+    for quiet in [
+        "gateway: {ssl: {enable: false}, proxy_protocol: {enable_tcp_pp: false}}",
+        "gateway: {proxy_protocol: {enable_tcp_pp: true, enable_tcp_pp_to_upstream: true, trusted: [10.0.0.1]}, stream_proxy: {tcp: [9100]}}",
+        "gateway: {proxy_protocol: {enable_tcp_pp: true, trusted: []}, stream_proxy: {tcp: [9100]}}",
+        "deployment: {etcd: {prefix: /a/b-c}}",
+    ] {
         assert!(read(quiet).unwrap().notices.is_empty(), "{quiet}");
     }
     let error = read("deployment:\n  config_provider: file\n").unwrap_err();

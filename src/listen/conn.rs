@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use super::budget::Place;
 use super::gate::Gate;
 use super::guard::ConnGuard;
+use super::opening::{self, Opening};
 use super::worker::Context;
 use crate::base::addr::{Remote, canonical};
 use crate::base::reason::Reason;
@@ -17,13 +18,6 @@ use crate::proxy::tcp::{self, Outcome, Plan};
 use crate::route::l4::Ask;
 use crate::snapshot::PortSpec;
 
-/// What a connection said before it was routed. Where nothing is awaited of a client, nothing is known, and nothing was read.
-#[derive(Debug, Default)]
-struct Opening {
-    /// The name in its ClientHello, as [`Ask::sni`] wants it.
-    sni: Option<Box<str>>,
-}
-
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///
 /// Its stages: registered; what the listener awaits of a client is read; routed; proxied; ended with one reason. Only the
@@ -31,9 +25,13 @@ struct Opening {
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, context: Arc<Context>, place: Option<Place>) {
     let spec = gate.spec();
     let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
-    let opening = Opening::default();
-    let routed = route(&mut guard, &context, &spec, &opening);
-    drop((spec, gate, context, opening));
+    let opening = match (&place, opening::awaited(&spec.listener)) {
+        (_, false) => Ok(Opening::default()),
+        (Some(_), true) => Box::pin(opening::read(&stream, &spec.listener, guard.session(), guard.began())).await,
+        (None, true) => Err(Reason::Overload),
+    };
+    let routed = route(&mut guard, &context, &spec, opening);
+    drop((spec, gate, context));
     let outcome = match routed {
         _ if place.is_none() => Outcome::early(Reason::Overload),
         Ok(plan) => tcp::run(stream, guard.session(), &plan, guard.began()).await,
@@ -54,14 +52,15 @@ fn arrival(stream: &TcpStream, peer: SocketAddr, gate: &Gate, spec: &PortSpec) -
     }
 }
 
-/// Finds the session's route by the configuration of the moment, and counts the session as the route's.
-fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: &Opening) -> Result<Plan, Reason> {
+/// Finds the session's route by the configuration of the moment, and counts the session as the route's, or as one without.
+fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Result<Opening, Reason>) -> Result<Plan, Reason> {
     let snapshot = context.cell.load();
+    let opening = opening.inspect_err(|_| guard.routed(None, snapshot.revision()))?;
     let session = guard.session();
     let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref() };
     let route = snapshot.route_for(spec, &ask);
     guard.routed(route.map(|r| &**r), snapshot.revision());
-    route.map(|route| Plan::new(route.clone(), snapshot.global())).ok_or(Reason::NoRoute)
+    route.map(|route| Plan::new(route.clone(), snapshot.global(), &spec.listener)).ok_or(Reason::NoRoute)
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub(crate) fn listener(name: &str, addr: &str) -> Listener {
         protocol: Protocol::Tcp,
         addrs: parse_listen(addr).unwrap(),
         stream_route_id: None,
+        proxy_protocol: None,
+        proxy_protocol_to_upstream: None,
         drain_timeout: None,
         enabled: true,
     }

@@ -5,7 +5,6 @@ use crate::conf::file::{File, Given, ProviderName};
 /// One notice per such key that the file has.
 pub(super) fn notices(file: &File) -> Vec<String> {
     let (gateway, deployment) = (&file.gateway, &file.deployment);
-    let pp = &gateway.proxy_protocol;
     let etcd = &deployment.etcd;
     let given = |value: &Option<Given>| value.is_some();
     let provider = deployment.config_provider.as_ref().map_or(ProviderName::Embedded, |name| name.value);
@@ -19,12 +18,6 @@ pub(super) fn notices(file: &File) -> Vec<String> {
         (gateway.ssl.enable == Some(true), "gateway.ssl.enable: this build does not serve TLS yet"),
         (given(&gateway.ssl.listen), "gateway.ssl.listen: this build does not serve HTTPS listeners yet"),
         (given(&gateway.ssl.fallback_sni), "gateway.ssl.fallback_sni: this build does not serve TLS yet"),
-        (pp.enable_tcp_pp == Some(true), "gateway.proxy_protocol.enable_tcp_pp: this build does not read the PROXY protocol yet"),
-        (
-            pp.enable_tcp_pp_to_upstream == Some(true),
-            "gateway.proxy_protocol.enable_tcp_pp_to_upstream: this build does not send the PROXY protocol yet",
-        ),
-        (pp.trusted.is_some(), "gateway.proxy_protocol.trusted: this build does not read the PROXY protocol yet"),
         (given(&gateway.data_encryption.keyring), "gateway.data_encryption.keyring: this build does not encrypt fields yet"),
         (given(&gateway.dns_resolver), "gateway.dns_resolver: this build asks the system's resolver only"),
         (unused_etcd, "deployment.etcd: not used by config_provider embedded, except prefix"),
