@@ -43,4 +43,5 @@ mod store_embedded;
 mod store_etcd;
 mod support;
 mod tcp_relay;
+mod tls_hello;
 mod watch_sim;

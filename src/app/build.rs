@@ -29,6 +29,7 @@ use crate::snapshot::cell::Cell;
 use crate::snapshot::{Registries, Snapshot};
 use crate::store::{Embedded, Etcd, EtcdOptions, EtcdTls, Store};
 use crate::telemetry::{AccessConf, AccessFormat, AccessLog, LogFormat, LogLevel, Metrics, log};
+use crate::tls;
 use crate::upstream;
 
 /// How long the start waits for the first configuration before it tells what there is.
@@ -87,7 +88,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     });
 
     // the hall
-    let registries = Registries { metrics: metrics.clone(), upstreams };
+    let registries = Registries { metrics: metrics.clone(), upstreams, identities: tls::Identities::default() };
     let cell = Cell::new(Snapshot::empty(&registries));
 
     // west wing
@@ -98,6 +99,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         access: access.clone(),
         budget: Budget::new(descriptors),
         unrouted: metrics.route(None),
+        fallback_sni: conf.fallback_sni.clone(),
         metrics: metrics.clone(),
     });
     let handles = (0..workers).map(|index| start_worker(index, &context)).collect::<anyhow::Result<Vec<_>>>()?;

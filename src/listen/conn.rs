@@ -10,31 +10,37 @@ use super::budget::Place;
 use super::gate::Gate;
 use super::guard::ConnGuard;
 use super::opening::{self, Opening};
+use super::secure;
 use super::worker::Context;
 use crate::base::addr::{Remote, canonical};
 use crate::base::reason::Reason;
 use crate::live::sessions::Arrival;
-use crate::proxy::tcp::{self, Outcome, Plan};
+use crate::proxy::tcp::{self, Client, Outcome, Plan};
 use crate::route::l4::Ask;
 use crate::snapshot::PortSpec;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///
-/// Its stages: registered; what the listener awaits of a client is read; routed; proxied; ended with one reason. Only the
+/// Its stages: registered; what the listener awaits of a client is read; routed; made secure, where it speaks TLS; proxied; ended with one reason. Only the
 /// proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by listeners that need it.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, context: Arc<Context>, place: Option<Place>) {
     let spec = gate.spec();
     let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
-    let opening = match (&place, opening::awaited(&spec.listener)) {
+    let mut opening = match (&place, opening::awaited(&spec.listener)) {
         (_, false) => Ok(Opening::default()),
-        (Some(_), true) => Box::pin(opening::read(&stream, &spec.listener, guard.session(), guard.began())).await,
+        (Some(_), true) => Box::pin(opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics)).await,
         (None, true) => Err(Reason::Overload),
     };
+    let hello = opening.as_mut().ok().and_then(|opening| opening.hello.take());
     let routed = route(&mut guard, &context, &spec, opening);
+    let ready = match hello {
+        None => routed.map(|plan| (plan, Client::plain(stream))),
+        Some(hello) => Box::pin(secure::settle(stream, hello, routed, guard.session(), (&context, guard.began()))).await,
+    };
     drop((spec, gate, context));
-    let outcome = match routed {
+    let outcome = match ready {
         _ if place.is_none() => Outcome::early(Reason::Overload),
-        Ok(plan) => tcp::run(stream, guard.session(), &plan, guard.began()).await,
+        Ok((plan, client)) => tcp::run(client, guard.session(), &plan, guard.began()).await,
         Err(reason) => Outcome::early(reason),
     };
     guard.close(&outcome);
@@ -57,7 +63,8 @@ fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Res
     let snapshot = context.cell.load();
     let opening = opening.inspect_err(|_| guard.routed(None, snapshot.revision()))?;
     let session = guard.session();
-    let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref() };
+    let fallback = context.fallback_sni.as_deref().filter(|_| spec.listener.tls);
+    let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref().or(fallback) };
     let route = snapshot.route_for(spec, &ask);
     guard.routed(route.map(|r| &**r), snapshot.revision());
     route.map(|route| Plan::new(route.clone(), snapshot.global(), &spec.listener)).ok_or(Reason::NoRoute)

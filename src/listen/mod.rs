@@ -7,6 +7,7 @@ mod conn;
 mod gate;
 mod guard;
 mod opening;
+mod secure;
 mod set;
 mod worker;
 

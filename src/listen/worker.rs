@@ -27,7 +27,9 @@ pub struct Context {
     pub budget: Budget,
     /// The series of sessions that matched no route.
     pub unrouted: Arc<RouteSeries>,
-    /// Counts pauses of accepting.
+    /// The name for clients that give none by TLS.
+    pub fallback_sni: Option<Arc<str>>,
+    /// Counts pauses of accepting, and handshakes.
     pub metrics: Metrics,
 }
 

@@ -187,16 +187,9 @@ impl Flow {
 }
 
 impl End {
-    /// A side before its first byte of the relay. `first` is what came of it already and is to go on to the other side.
+    /// A side before its first byte of the relay.
     pub(super) const fn new(tcp: TcpStream, tls: Option<Box<Channel>>) -> Self {
         Self { tcp, tls, out: Vec::new(), from: 0, owed: 0 }
-    }
-
-    /// Bytes that go to this side before all others.
-    pub(super) fn holding(mut self, bytes: Vec<u8>) -> Self {
-        self.owed = bytes.len();
-        self.out = bytes;
-        self
     }
 
     /// Writes what the socket did not take yet.
@@ -270,7 +263,13 @@ impl End {
 
 /// One read of records, and what they say. False at the end of the source, with or without a `close_notify`: many clients send
 /// none, and a plain FIN has no such proof either.
-fn fill(tcp: &mut TcpStream, tls: &mut Channel, cx: &mut Context<'_>, shared: &mut Shared, answers: &mut Vec<u8>) -> Poll<io::Result<bool>> {
+fn fill(
+    tcp: &mut TcpStream,
+    tls: &mut Channel,
+    cx: &mut Context<'_>,
+    shared: &mut Shared,
+    answers: &mut Vec<u8>,
+) -> Poll<io::Result<bool>> {
     let waiting = tls.take_rest();
     let mut buf = ReadBuf::new(&mut shared.incoming);
     buf.put_slice(&waiting);

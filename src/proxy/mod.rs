@@ -1,5 +1,6 @@
 //! A session from its route to its end. Knows nothing of the store or of Admin.
 
 mod announce;
+mod crypt;
 pub mod idle;
 pub mod tcp;

@@ -6,11 +6,12 @@ use crate::base::id::{Id, Key, Kind};
 use crate::model::{Host, Listener, Node, StreamRoute, Upstream, UpstreamRef};
 use crate::route::l4::Ask;
 use crate::telemetry::Metrics;
+use crate::tls;
 use crate::upstream;
 
 /// Registries with nothing in them.
 pub(crate) fn registries() -> Registries {
-    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0 }
+    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0, identities: tls::Identities::default() }
 }
 
 pub(crate) fn id(text: &str) -> Id {
@@ -45,6 +46,7 @@ pub(crate) fn listener(name: &str, addr: &str) -> Listener {
         protocol: Protocol::Tcp,
         addrs: parse_listen(addr).unwrap(),
         stream_route_id: None,
+        tls: false,
         proxy_protocol: None,
         proxy_protocol_to_upstream: None,
         drain_timeout: None,

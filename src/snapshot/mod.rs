@@ -20,6 +20,7 @@ use crate::base::id::{Id, Key};
 use crate::model::{Global, Listener, Origin, Stored};
 use crate::route::l4::{Ask, Table};
 use crate::telemetry::{Metrics, RouteSeries};
+use crate::tls::{self, Identity, Index};
 use crate::upstream::{self, Target};
 
 pub use build::build;
@@ -32,6 +33,8 @@ pub type Objects = HashTrieMapSync<Key, Arc<Stored>>;
 pub struct Registries {
     /// Metric handles by route.
     pub metrics: Metrics,
+    /// Certificates by ssl object.
+    pub identities: tls::Identities,
     /// Nodes by upstream.
     pub upstreams: upstream::Registry,
 }
@@ -128,6 +131,7 @@ pub struct Snapshot {
     /// Enabled routes.
     routes: HashTrieMapSync<Id, Arc<L4Route>>,
     table: Table<Arc<L4Route>>,
+    certificates: Index<Arc<Identity>>,
     /// Who refers to an object, whether it is there or not.
     users: HashTrieMapSync<Key, RedBlackTreeSetSync<Key>>,
     /// Who waits for what.
@@ -153,6 +157,7 @@ impl Snapshot {
             targets: HashTrieMapSync::new_sync(),
             routes: HashTrieMapSync::new_sync(),
             table: Table::default(),
+            certificates: Index::default(),
             users: HashTrieMapSync::new_sync(),
             pending: RedBlackTreeMapSync::new_sync(),
             unmatched: registries.metrics.route(None),
@@ -195,6 +200,11 @@ impl Snapshot {
             Some(fixed) => self.routes.get(fixed),
             None => self.table.find(ask),
         }
+    }
+
+    /// The certificate for a name in lower case without a trailing dot.
+    pub fn certificate(&self, name: &str) -> Option<&Arc<Identity>> {
+        self.certificates.find(name)
     }
 
     /// The metric handles of sessions that matched no route.

@@ -240,7 +240,8 @@ fn run<S: Steps>(conn: &mut S, incoming: &mut [u8], plain: &mut Vec<u8>, answers
                     Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
                     other => other.map_err(|_| None),
                 });
-                true
+                // after an error there is the alert, and then nothing that could be asked
+                run.result.is_ok()
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
@@ -293,3 +294,6 @@ fn append(out: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, 
     let written = out.get_mut(begin..).and_then(|room| encode(room).ok()).unwrap_or_default();
     out.truncate(begin + written);
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,7 @@ fn system() -> Arc<RootCertStore> {
 
 /// Takes any certificate, as APISIX does: `tls.verify` is false.
 #[derive(Debug)]
-struct Trusting(Vec<SignatureScheme>);
+pub(super) struct Trusting(pub(super) Vec<SignatureScheme>);
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(

@@ -2,10 +2,11 @@
 //! none. Time limits are the caller's: every future here can be dropped, which leaves nothing behind.
 
 use std::io;
+use std::net::Shutdown;
 use std::sync::Arc;
 
+use bytes::BufMut;
 use rustls::{AlertDescription, ServerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::channel::{Broken, Channel, WAITING};
@@ -51,14 +52,12 @@ impl Failed {
 
 /// Reads until a ClientHello is whole: what it says, and every byte that came, [`LIMIT`] of them at most. A client whose bytes
 /// are TLS, but no hello, is told so.
-pub async fn gather(tcp: &mut TcpStream) -> Result<(Hello, Vec<u8>), Failed> {
+pub async fn gather(tcp: &TcpStream) -> Result<(Hello, Vec<u8>), Failed> {
     let (mut scan, mut bytes) = (Scan::default(), Vec::new());
     loop {
         bytes.reserve_exact(READ.min(LIMIT - bytes.len().min(LIMIT)));
         let room = LIMIT - bytes.len();
-        if (&mut *tcp).take(u64::try_from(room).unwrap_or(0)).read_buf(&mut bytes).await? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
+        read(tcp, &mut bytes, room).await?;
         match scan.step(&bytes) {
             Ok(Step::More) => {}
             Ok(Step::Hello(hello)) => return Ok((hello, bytes)),
@@ -74,21 +73,21 @@ pub async fn gather(tcp: &mut TcpStream) -> Result<(Hello, Vec<u8>), Failed> {
 
 /// A server's handshake that begins with these bytes. Over when the client has proved what it has to; what it sent beyond that is
 /// in the channel.
-pub async fn accept(tcp: &mut TcpStream, config: Arc<ServerConfig>, hello: Vec<u8>) -> Result<Box<Channel>, Failed> {
+pub async fn accept(tcp: &TcpStream, config: Arc<ServerConfig>, hello: Vec<u8>) -> Result<Box<Channel>, Failed> {
     shake(tcp, Box::new(Channel::server(config)?), hello).await
 }
 
 /// A client's handshake with a node. `asked` is the name that our own client asked for, `node` the host of the node.
-pub async fn connect(tcp: &mut TcpStream, client: &Client, asked: Option<&str>, node: &str) -> Result<Box<Channel>, Failed> {
+pub async fn connect(tcp: &TcpStream, client: &Client, asked: Option<&str>, node: &str) -> Result<Box<Channel>, Failed> {
     let name = client.name(asked, node).ok_or(Failed::Name)?;
     shake(tcp, Box::new(Channel::client(client.config().clone(), name)?), Vec::new()).await
 }
 
-async fn shake(tcp: &mut TcpStream, mut channel: Box<Channel>, mut incoming: Vec<u8>) -> Result<Box<Channel>, Failed> {
+async fn shake(tcp: &TcpStream, mut channel: Box<Channel>, mut incoming: Vec<u8>) -> Result<Box<Channel>, Failed> {
     let mut answers = Vec::new();
     loop {
         let done = channel.begin(&mut incoming, &mut answers);
-        let wrote = tcp.write_all(&answers).await;
+        let wrote = write(tcp, &answers).await;
         answers.clear();
         if let Err(broken) = done {
             farewell(tcp).await;
@@ -102,31 +101,52 @@ async fn shake(tcp: &mut TcpStream, mut channel: Box<Channel>, mut incoming: Vec
             return Err(Broken::Endless.into());
         }
         incoming.reserve(READ);
-        if tcp.read_buf(&mut incoming).await? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
+        read(tcp, &mut incoming, WAITING).await?;
     }
 }
 
 /// Tells a client by a fatal alert, in clear, that it gets no session; what follows is the close.
-pub async fn refuse(tcp: &mut TcpStream, alert: AlertDescription) {
+pub async fn refuse(tcp: &TcpStream, alert: AlertDescription) {
     let record = [21, 3, 3, 0, 2, 2, u8::from(alert)];
-    if tcp.write_all(&record).await.is_ok() {
+    if write(tcp, &record).await.is_ok() {
         farewell(tcp).await;
     }
 }
 
 /// Ends our side, and reads until the other side has ended too: bytes that nobody has read turn a close into a reset, which takes
 /// an alert with it that has not been read.
-async fn farewell(tcp: &mut TcpStream) {
-    if tcp.shutdown().await.is_err() {
+async fn farewell(tcp: &TcpStream) {
+    if socket2::SockRef::from(tcp).shutdown(Shutdown::Write).is_err() {
         return;
     }
-    let (mut left, mut sink) = (FAREWELL, [0; READ]);
-    while let Ok(n @ 1..) = tcp.read(&mut sink).await {
-        left = left.saturating_sub(n);
-        if left == 0 {
-            break;
+    let mut left = FAREWELL;
+    let mut sink = Vec::with_capacity(READ);
+    while left > 0 && read(tcp, &mut sink, READ).await.is_ok() {
+        left = left.saturating_sub(sink.len());
+        sink.clear();
+    }
+}
+
+/// Reads once, at most so many bytes, and appends them; the end of the stream is an error. Cancel safe.
+async fn read(tcp: &TcpStream, into: &mut Vec<u8>, most: usize) -> io::Result<()> {
+    loop {
+        tcp.readable().await?;
+        match tcp.try_read_buf(&mut (&mut *into).limit(most)) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
+}
+
+async fn write(tcp: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match tcp.try_write(bytes) {
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

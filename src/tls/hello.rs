@@ -199,3 +199,6 @@ fn server_name(content: &[u8]) -> Option<Option<Box<str>>> {
     let whole = !text.is_empty() && text.len() <= LONGEST_NAME && !text.split('.').any(str::is_empty);
     (legal && whole).then(|| Some(text.to_ascii_lowercase().into()))
 }
+
+#[cfg(test)]
+mod tests;

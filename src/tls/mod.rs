@@ -3,6 +3,8 @@
 mod channel;
 pub mod check;
 mod client;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod handshake;
 pub mod hello;
 mod index;

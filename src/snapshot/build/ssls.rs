@@ -1,0 +1,57 @@
+//! Certificates: those for clients in the index by name, those for nodes with the upstreams that name them.
+
+use std::sync::Arc;
+
+use super::{Work, object};
+use crate::base::id::{Id, Key, Kind};
+use crate::model::{Resource, Ssl, SslUsage, Stored};
+use crate::tls::Rank;
+
+impl Work<'_> {
+    pub(super) fn ssl(&mut self, key: &Key) {
+        let shown = |stored: Option<&Arc<Stored>>| stored.and_then(|stored| Some((rank(stored), ssl(stored)?.clone())));
+        let (old, new) = (shown(object(self.old, key)), shown(object(&self.next.objects, key)));
+        if old == new {
+            return;
+        }
+        for (rank, old) in old.iter().filter(|(_, ssl)| ssl.usage == SslUsage::Server) {
+            for name in &old.snis {
+                self.next.certificates.remove(name, rank);
+            }
+        }
+        for (rank, new) in new.iter().filter(|(_, ssl)| ssl.usage == SslUsage::Server) {
+            self.show(rank, new);
+        }
+        self.concerns(key);
+    }
+
+    fn show(&mut self, rank: &Rank, ssl: &Ssl) {
+        self.compiled += 1;
+        match self.registries.identities.identity(ssl) {
+            Ok(identity) => {
+                for name in &ssl.snis {
+                    self.next.certificates.insert(name, rank.clone(), identity.clone());
+                }
+            }
+            // the object was checked: nothing but a lack of randomness can lead here
+            Err(error) => tracing::error!(ssl = %ssl.id, %error, "a certificate cannot be used"),
+        }
+    }
+
+    /// The object whose certificate is shown to nodes; `None` if it is missing, disabled, or one for clients.
+    pub(super) fn own_certificate(&self, id: &Id) -> Option<&Ssl> {
+        let stored = object(&self.next.objects, &Key::new(Kind::Ssl, id.clone()))?;
+        ssl(stored).map(AsRef::as_ref).filter(|ssl| ssl.usage == SslUsage::Client)
+    }
+}
+
+fn rank(stored: &Stored) -> Rank {
+    (stored.created, stored.key.id.clone())
+}
+
+fn ssl(stored: &Stored) -> Option<&Arc<Ssl>> {
+    match &stored.resource {
+        Resource::Ssl(ssl) => Some(ssl),
+        Resource::Listener(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
+    }
+}
