@@ -298,7 +298,13 @@ fn etcd_conf(conf: &Conf) -> &EtcdConf {
 #[test]
 fn etcd_needs_no_more_than_its_name() {
     let conf = read("deployment: {config_provider: etcd}").unwrap();
-    let expected = EtcdConf { hosts: vec!["http://127.0.0.1:2379".into()], timeout: Duration::from_secs(5), user: None, tls: None };
+    let expected = EtcdConf {
+        hosts: vec!["http://127.0.0.1:2379".into()],
+        timeout: Duration::from_secs(5),
+        user: None,
+        tls: None,
+        last_good: Some("data/last-good.etcd".into()),
+    };
     assert_eq!((etcd_conf(&conf), conf.prefix.as_str(), conf.notices.len()), (&expected, "/sluice", 0));
 }
 
@@ -312,6 +318,7 @@ fn every_key_of_etcd_is_read() {
     timeout: 1500ms
     user: sluice
     password: 0012
+    last_good: /var/lib/sluice/set
     tls: {cert: c.pem, key: k.pem, ca: ca.pem, verify: true, sni: etcd.internal}
 ",
     )
@@ -319,6 +326,12 @@ fn every_key_of_etcd_is_read() {
     let etcd = etcd_conf(&conf);
     assert_eq!(etcd.hosts, ["https://etcd-0:2379", "https://[::1]:2379"]);
     assert_eq!((conf.prefix.as_str(), etcd.timeout), ("/gateways/blue", Duration::from_millis(1500)));
+    assert_eq!(etcd.last_good, Some("/var/lib/sluice/set".into()));
+    assert_eq!(
+        etcd_conf(&with("", &[("SLUICE_DEPLOYMENT__ETCD__LAST_GOOD", "false"), ("SLUICE_DEPLOYMENT__CONFIG_PROVIDER", "etcd")]).unwrap())
+            .last_good,
+        None
+    );
     let (user, password) = etcd.user.clone().unwrap();
     assert_eq!((user.as_str(), password.reveal().as_str()), ("sluice", "0012"));
     let tls = etcd.tls.clone().unwrap();

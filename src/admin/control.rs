@@ -29,7 +29,7 @@ use crate::live::nodes::{NodeStatus, Nodes};
 use crate::live::sessions::{Session, Sessions};
 use crate::model::Origin;
 use crate::schema::Schemas;
-use crate::store::Store;
+use crate::store::{Standing, Store};
 use crate::telemetry::LogLevel;
 use crate::telemetry::stamp::rfc3339;
 
@@ -88,6 +88,7 @@ impl Site for Control {
             (&Method::GET, ["upstreams"]) => Ok(upstreams(&parts.nodes.list())),
             (&Method::GET, ["sessions"]) => sessions(parts, &head.query),
             (&Method::DELETE, ["sessions", id]) => end(parts, id),
+            (&Method::GET, ["store"]) => Ok(store(&parts.store.standing())),
             (&Method::GET, ["instances"]) => Ok(instances::list(&parts.fleet)),
             (&Method::GET, ["schema"]) => Ok(schema(parts)),
             (&Method::GET, ["log-level"]) => Ok(Answer::ok(&json!({ "level": parts.log.get() }))),
@@ -106,7 +107,7 @@ impl Site for Control {
 /// 405 for a path that knows other verbs, 404 for one that is none.
 fn refused(method: &Method, asked: &[&str]) -> Answer {
     let allowed = match asked {
-        ["config" | "rejections" | "listeners" | "upstreams" | "sessions" | "instances" | "schema"] | ["config", _, _] => "GET",
+        ["config" | "rejections" | "listeners" | "upstreams" | "sessions" | "store" | "instances" | "schema"] | ["config", _, _] => "GET",
         ["sessions", _] => "DELETE",
         ["log-level"] => "GET, PUT",
         ["accept"] => "POST",
@@ -249,6 +250,16 @@ fn end(parts: &ControlParts, id: &str) -> Result<Answer, Answer> {
     session.end(Reason::AdminKilled);
     tracing::info!(session = session.id, client = %session.client(), "session ended by an operator");
     Ok(Answer::ok(&json!({ "ended": session.id })))
+}
+
+fn store(standing: &Standing) -> Answer {
+    let last_good = standing.last_good.as_ref();
+    Answer::ok(&json!({
+        "up": standing.up,
+        "stale": standing.is_stale(),
+        "held": standing.held,
+        "last_good": last_good.map(|set| json!({ "revision": set.revision, "saved_at": rfc3339(set.saved_at) })),
+    }))
 }
 
 fn schema(parts: &ControlParts) -> Answer {

@@ -10,7 +10,8 @@ pub(super) fn notices(file: &File) -> Vec<String> {
     let provider = deployment.config_provider.as_ref().map_or(ProviderName::Embedded, |name| name.value);
     let tls = &etcd.tls;
     let for_tls = [tls.cert.is_some(), tls.key.is_some(), tls.ca.is_some(), tls.verify.is_some(), tls.sni.is_some()].contains(&true);
-    let for_etcd = [etcd.host.is_some(), etcd.timeout.is_some(), etcd.user.is_some(), etcd.password.is_some(), for_tls];
+    let for_etcd =
+        [etcd.host.is_some(), etcd.timeout.is_some(), etcd.user.is_some(), etcd.password.is_some(), etcd.last_good.is_some(), for_tls];
     let unused_etcd = provider != ProviderName::Etcd && for_etcd.contains(&true);
     let unused_embedded = provider == ProviderName::Etcd && deployment.embedded.path.is_some();
     [
