@@ -8,6 +8,7 @@ use crate::base::addr::Protocol;
 use crate::base::violation::Violation;
 use crate::model::{ClientIdentity, Resource, Scheme, Ssl, StreamRoute, Upstream, UpstreamRef};
 use crate::tls::check::{self, BadTrust, PairError};
+use crate::tls::inspect::{Facts, Validity};
 use crate::upstream::Target;
 
 /// A route takes one entry of the table per pair of its addresses; more than this many pairs are refused.
@@ -91,6 +92,20 @@ fn certificates(ssl: &Ssl) -> Vec<Violation> {
         found.push(Violation::new(field, "certificate", format!("failed to validate client_cert: {error}")));
     }
     found
+}
+
+/// What should be known of an object that is taken all the same. `now`: seconds since 1970.
+pub fn warnings(resource: &Resource, now: i64) -> Vec<String> {
+    let Resource::Ssl(ssl) = resource else { return Vec::new() };
+    let told = ssl.pairs.iter().enumerate().filter_map(|(at, pair)| {
+        let place = at.checked_sub(1).map_or_else(|| "/cert".to_owned(), |item| format!("/certs/{item}"));
+        match Facts::of(&pair.cert).ok()?.validity(now) {
+            Validity::Valid => None,
+            Validity::NotYet => Some(format!("{place}: the certificate is not valid yet")),
+            Validity::Expired => Some(format!("{place}: the certificate has expired")),
+        }
+    });
+    told.collect()
 }
 
 const fn rule(error: PairError) -> &'static str {

@@ -25,7 +25,6 @@ pub(super) fn notices(file: &File) -> Vec<String> {
             "gateway.proxy_protocol.enable_tcp_pp_to_upstream: this build does not send the PROXY protocol yet",
         ),
         (pp.trusted.is_some(), "gateway.proxy_protocol.trusted: this build does not read the PROXY protocol yet"),
-        (given(&gateway.data_encryption.keyring), "gateway.data_encryption.keyring: this build does not encrypt fields yet"),
         (given(&gateway.dns_resolver), "gateway.dns_resolver: this build asks the system's resolver only"),
         (unused_etcd, "deployment.etcd: not used by config_provider embedded, except prefix"),
         (unused_embedded, "deployment.embedded: not used by config_provider etcd"),

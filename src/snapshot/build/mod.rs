@@ -4,6 +4,7 @@
 mod links;
 mod listeners;
 mod settings;
+mod ssls;
 mod stream_routes;
 mod upstreams;
 
@@ -26,8 +27,7 @@ pub fn build(view: View<'_>, registries: &Registries, previous: &Snapshot) -> Bu
     while let Some((_, key)) = work.due.pop_first() {
         match key.kind {
             Kind::Setting => work.setting(&key),
-            // nothing is compiled from one by itself
-            Kind::Ssl => {}
+            Kind::Ssl => work.ssl(&key),
             Kind::Upstream => work.upstream(&key),
             Kind::StreamRoute => work.stream_route(&key),
             Kind::Listener => work.listener(&key),
