@@ -359,7 +359,7 @@ mod tests {
         };
         let mut shown = json!({
             "key": "upstreams/1", "kind": "upstreams", "origin": "store", "state": "active", "reason": "r", "stage": "schema",
-            "violations": [{ "path": "/nodes", "rule": "type", "message": "wrong" }], "revision": 8, "serving_revision": 7,
+            "violations": [{ "path": "/nodes", "rule": "type", "message": "wrong" }], "warnings": [], "revision": 8, "serving_revision": 7,
             "applied_at": "1970-01-01T00:00:01.000Z"
         });
         assert_eq!(object(&status, false), shown);

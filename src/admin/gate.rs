@@ -21,7 +21,8 @@ use super::{openapi, resource, schemas, validate};
 use crate::base::cidr::Cidr;
 use crate::base::drain;
 use crate::base::id::{Id, Kind};
-use crate::control::ingest::{Ingest, hidden};
+use crate::base::secret::{STARS, betrays};
+use crate::control::ingest::Ingest;
 use crate::live::applied::Applied;
 use crate::live::fleet::Fleet;
 use crate::schema::Schemas;
@@ -242,7 +243,7 @@ const CORS: [(HeaderName, &str); 5] = [
 /// A body that cannot be read, for who sent it; never one that may hold a private key.
 fn repeated(body: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(body);
-    if hidden::is_mentioned(&text) { Cow::Borrowed("***") } else { text }
+    if betrays(&text) { Cow::Borrowed(STARS) } else { text }
 }
 
 /// A body, if there is one, must be JSON, whatever the verb.

@@ -7,12 +7,8 @@ use super::Ingest;
 use super::secrets;
 use crate::base::id::Kind;
 use crate::base::seal::{Keyring, PRIVATE_KEY, SealError};
+use crate::base::secret::{STARS, betrays};
 use crate::base::violation::Violation;
-
-/// Stands for what is not shown.
-const STARS: &str = "***";
-/// What marks a private key wherever it is, in a field of another name or of a wrong form.
-const MARK: &str = "PRIVATE KEY";
 
 /// Where objects of a kind hold private keys: the fields on the way, the last one text or a list of text.
 const fn places(kind: Kind) -> &'static [&'static [&'static str]] {
@@ -40,27 +36,11 @@ pub fn hide(kind: Kind, value: &mut Value) {
 /// Stars text that holds a private key.
 fn scrub(value: &mut Value) {
     match value {
-        Value::String(text) if text.contains(MARK) => STARS.clone_into(text),
+        Value::String(text) if betrays(text) => STARS.clone_into(text),
         Value::Array(items) => items.iter_mut().for_each(scrub),
         Value::Object(fields) => fields.values_mut().for_each(scrub),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-}
-
-/// Stars what violations repeat of a private key that stood where something else belongs.
-pub(super) fn hush(violations: &mut [Violation]) {
-    for violation in violations {
-        for text in [&mut violation.path, &mut violation.message] {
-            if text.contains(MARK) {
-                STARS.clone_into(text);
-            }
-        }
-    }
-}
-
-/// Whether text may hold a private key.
-pub fn is_mentioned(text: &str) -> bool {
-    text.contains(MARK)
 }
 
 /// Calls `each` on the text of every private key, with its pointer, until one fails.
