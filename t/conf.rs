@@ -259,9 +259,8 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         ("gateway: {ssl: {enable: true}}", "gateway.ssl.enable: "),
         ("gateway: {ssl: {listen: [{port: 9443}]}}", "gateway.ssl.listen: "),
         ("gateway: {ssl: {fallback_sni: a.test.com}}", "gateway.ssl.fallback_sni: "),
-        ("gateway: {proxy_protocol: {enable_tcp_pp: true}}", "gateway.proxy_protocol.enable_tcp_pp: "),
-        ("gateway: {proxy_protocol: {enable_tcp_pp_to_upstream: true}}", "gateway.proxy_protocol.enable_tcp_pp_to_upstream: "),
-        ("gateway: {proxy_protocol: {trusted: [10.0.0.1]}}", "gateway.proxy_protocol.trusted: "),
+        ("gateway: {proxy_protocol: {enable_tcp_pp: true}, stream_proxy: {tcp: [9100]}}", "gateway.proxy_protocol.trusted: absent"),
+        ("gateway: {stream_proxy: {tcp: [{addr: 9100, proxy_protocol: true}]}}", "gateway.proxy_protocol.trusted: absent"),
         (
             "gateway: {data_encryption: {keyring: [qeddd145sfvddff3]}}",
             "gateway.data_encryption.keyring: the first key is one that APISIX publishes",
@@ -275,7 +274,12 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         let notices = read(text).unwrap().notices;
         assert!(matches!(notices.as_slice(), [one] if one.starts_with(begins)), "{text}: {notices:?}");
     }
-    for quiet in ["gateway: {ssl: {enable: false}, proxy_protocol: {enable_tcp_pp: false}}", "deployment: {etcd: {prefix: /a/b-c}}"] {
+    for quiet in [
+        "gateway: {ssl: {enable: false}, proxy_protocol: {enable_tcp_pp: false}}",
+        "gateway: {proxy_protocol: {enable_tcp_pp: true, enable_tcp_pp_to_upstream: true, trusted: [10.0.0.1]}, stream_proxy: {tcp: [9100]}}",
+        "gateway: {proxy_protocol: {enable_tcp_pp: true, trusted: []}, stream_proxy: {tcp: [9100]}}",
+        "deployment: {etcd: {prefix: /a/b-c}}",
+    ] {
         assert!(read(quiet).unwrap().notices.is_empty(), "{quiet}");
     }
     let error = read("deployment:\n  config_provider: file\n").unwrap_err();
@@ -297,7 +301,13 @@ fn etcd_conf(conf: &Conf) -> &EtcdConf {
 #[test]
 fn etcd_needs_no_more_than_its_name() {
     let conf = read("deployment: {config_provider: etcd}").unwrap();
-    let expected = EtcdConf { hosts: vec!["http://127.0.0.1:2379".into()], timeout: Duration::from_secs(5), user: None, tls: None };
+    let expected = EtcdConf {
+        hosts: vec!["http://127.0.0.1:2379".into()],
+        timeout: Duration::from_secs(5),
+        user: None,
+        tls: None,
+        last_good: Some("data/last-good.etcd".into()),
+    };
     assert_eq!((etcd_conf(&conf), conf.prefix.as_str(), conf.notices.len()), (&expected, "/sluice", 0));
 }
 
@@ -311,6 +321,7 @@ fn every_key_of_etcd_is_read() {
     timeout: 1500ms
     user: sluice
     password: 0012
+    last_good: /var/lib/sluice/set
     tls: {cert: c.pem, key: k.pem, ca: ca.pem, verify: true, sni: etcd.internal}
 ",
     )
@@ -318,6 +329,12 @@ fn every_key_of_etcd_is_read() {
     let etcd = etcd_conf(&conf);
     assert_eq!(etcd.hosts, ["https://etcd-0:2379", "https://[::1]:2379"]);
     assert_eq!((conf.prefix.as_str(), etcd.timeout), ("/gateways/blue", Duration::from_millis(1500)));
+    assert_eq!(etcd.last_good, Some("/var/lib/sluice/set".into()));
+    assert_eq!(
+        etcd_conf(&with("", &[("SLUICE_DEPLOYMENT__ETCD__LAST_GOOD", "false"), ("SLUICE_DEPLOYMENT__CONFIG_PROVIDER", "etcd")]).unwrap())
+            .last_good,
+        None
+    );
     let (user, password) = etcd.user.clone().unwrap();
     assert_eq!((user.as_str(), password.reveal().as_str()), ("sluice", "0012"));
     let tls = etcd.tls.clone().unwrap();

@@ -91,7 +91,14 @@ impl Told {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let metrics = Metrics::new().unwrap();
-                let options = EtcdOptions { hosts, timeout: Duration::from_secs(2), user: None, tls: None, prefix: "/sluice".into() };
+                let options = EtcdOptions {
+                    hosts,
+                    timeout: Duration::from_secs(2),
+                    user: None,
+                    tls: None,
+                    prefix: "/sluice".into(),
+                    last_good: None,
+                };
                 let store: Arc<dyn Store> = Arc::new(Etcd::new(&options, metrics.clone()).await.unwrap());
                 let (prefix, run) = ("/sluice".to_owned(), run_id());
                 let follower = FollowerParts { store: store.clone(), prefix: prefix.clone(), run: run.clone(), fleet: Arc::new(writer) };

@@ -33,6 +33,7 @@ mod durability;
 mod edits;
 mod etcd_faults;
 mod instances;
+mod last_good;
 mod layers;
 mod lifecycle;
 mod observability;

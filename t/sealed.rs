@@ -53,7 +53,9 @@ impl Traces {
 
     fn files(&self, dir: &Path) {
         for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
-            if entry.path().is_file() {
+            if entry.path().is_dir() {
+                self.files(&entry.path());
+            } else if entry.path().is_file() {
                 self.absent(&fs::read(entry.path()).unwrap(), &entry.path().display().to_string());
             }
         }

@@ -396,7 +396,8 @@ macro_rules! contract {
 fn on_etcd<F: Future<Output = ()> + Send + 'static>(check: impl FnOnce(Ground) -> F) {
     let etcd = Etcd::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let options = EtcdOptions { hosts: etcd.urls(), timeout: Duration::from_secs(30), user: None, tls: None, prefix: String::new() };
+    let options =
+        EtcdOptions { hosts: etcd.urls(), timeout: Duration::from_secs(30), user: None, tls: None, prefix: String::new(), last_good: None };
     let store = runtime.block_on(store::Etcd::new(&options, Metrics::new().unwrap())).unwrap();
     // etcd looks for leases that ended twice a second, and takes none shorter than two elections
     let ground = Ground { store: Arc::new(store), base: etcd.revision(), short: 3, late: Duration::from_secs(3) };

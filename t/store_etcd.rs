@@ -13,7 +13,7 @@ use crate::support::authority::Authority;
 use crate::support::upstream as servers;
 
 fn options(etcd: &Etcd) -> EtcdOptions {
-    EtcdOptions { hosts: etcd.urls(), timeout: Duration::from_secs(10), user: None, tls: None, prefix: "/s".to_owned() }
+    EtcdOptions { hosts: etcd.urls(), timeout: Duration::from_secs(10), user: None, tls: None, prefix: "/s".to_owned(), last_good: None }
 }
 
 async fn client(etcd: &Etcd) -> Client {
@@ -103,7 +103,7 @@ async fn etcd_client_put(etcd: &Etcd, key: Vec<u8>) {
 
 #[tokio::test]
 async fn a_write_that_is_not_answered_in_time_is_told_so_and_never_half() {
-    let etcd = Etcd::start();
+    let mut etcd = Etcd::start();
     let store = Client::new(&EtcdOptions { timeout: Duration::from_millis(500), ..options(&etcd) }, Metrics::new().unwrap()).await.unwrap();
     store.commit(ops([put("/s/a", "1")])).await.unwrap();
     etcd.freeze(0);

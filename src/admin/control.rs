@@ -30,7 +30,7 @@ use crate::live::sessions::{Session, Sessions};
 use crate::model::Origin;
 use crate::schema::Schemas;
 use crate::snapshot::cell::Cell;
-use crate::store::Store;
+use crate::store::{Standing, Store};
 use crate::telemetry::LogLevel;
 use crate::telemetry::stamp::rfc3339;
 
@@ -92,6 +92,7 @@ impl Site for Control {
             (&Method::GET, ["upstreams"]) => Ok(upstreams(&parts.nodes.list())),
             (&Method::GET, ["sessions"]) => sessions(parts, &head.query),
             (&Method::DELETE, ["sessions", id]) => end(parts, id),
+            (&Method::GET, ["store"]) => Ok(store(&parts.store.standing())),
             (&Method::GET, ["instances"]) => Ok(instances::list(&parts.fleet)),
             (&Method::GET, ["schema"]) => Ok(schema(parts)),
             (&Method::GET, ["log-level"]) => Ok(Answer::ok(&json!({ "level": parts.log.get() }))),
@@ -110,9 +111,8 @@ impl Site for Control {
 /// 405 for a path that knows other verbs, 404 for one that is none.
 fn refused(method: &Method, asked: &[&str]) -> Answer {
     let allowed = match asked {
-        ["config" | "rejections" | "listeners" | "certificates" | "upstreams" | "sessions" | "instances" | "schema"] | ["config", _, _] => {
-            "GET"
-        }
+        ["config" | "rejections" | "listeners" | "certificates" | "upstreams" | "sessions" | "store" | "instances" | "schema"]
+        | ["config", _, _] => "GET",
         ["sessions", _] => "DELETE",
         ["log-level"] => "GET, PUT",
         ["accept"] => "POST",
@@ -225,7 +225,7 @@ fn sessions(parts: &ControlParts, query: &Query) -> Result<Answer, Answer> {
     let mut found = parts.sessions.list();
     found.retain(|session| {
         route.is_none_or(|route| session.route().map_or("", Id::as_str) == route)
-            && client.is_none_or(|client| client.contains(session.client.0.ip()))
+            && client.is_none_or(|client| client.contains(session.client().0.ip()))
     });
     let shown: Vec<Value> = found.iter().take(limit).map(|each| session(each)).collect();
     Ok(Answer::ok(&json!({ "total": found.len(), "sessions": shown })))
@@ -236,7 +236,7 @@ fn session(session: &Session) -> Value {
         "id": session.id,
         "listener": session.listener,
         "protocol": session.protocol,
-        "client": session.client.0,
+        "client": session.client().0,
         "local": session.local.0,
         "route": session.route(),
         "node": session.node(),
@@ -251,8 +251,18 @@ fn end(parts: &ControlParts, id: &str) -> Result<Answer, Answer> {
     let found = id.parse().ok().and_then(|id| parts.sessions.get(id));
     let session = found.ok_or_else(|| Answer::error(hyper::StatusCode::NOT_FOUND, format!("there is no session {id}")))?;
     session.end(Reason::AdminKilled);
-    tracing::info!(session = session.id, client = %session.client, "session ended by an operator");
+    tracing::info!(session = session.id, client = %session.client(), "session ended by an operator");
     Ok(Answer::ok(&json!({ "ended": session.id })))
+}
+
+fn store(standing: &Standing) -> Answer {
+    let last_good = standing.last_good.as_ref();
+    Answer::ok(&json!({
+        "up": standing.up,
+        "stale": standing.is_stale(),
+        "held": standing.held,
+        "last_good": last_good.map(|set| json!({ "revision": set.revision, "saved_at": rfc3339(set.saved_at) })),
+    }))
 }
 
 fn schema(parts: &ControlParts) -> Answer {
@@ -318,7 +328,7 @@ mod tests {
                 listener: Id::parse("a").unwrap(),
                 port: port().port,
                 protocol: Protocol::Tcp,
-                client: Remote(client.parse().unwrap()),
+                peer: Remote(client.parse().unwrap()),
                 local: Local("127.0.0.1:9100".parse().unwrap()),
                 started: SystemTime::UNIX_EPOCH,
             })

@@ -77,7 +77,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let (applied_writer, applied) = applied();
 
     // store
-    let store = open_store(&conf, &metrics).await?;
+    let store = open_store(&conf.provider, &conf.prefix, &metrics).await?;
 
     // workshops
     let (upstreams, resolver) = upstream::Registry::new();
@@ -214,13 +214,20 @@ fn start_worker(index: usize, context: &Arc<Context>) -> anyhow::Result<WorkerHa
     Ok(handle)
 }
 
-pub(super) async fn open_store(conf: &Conf, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(match &conf.provider {
+pub(super) async fn open_store(provider: &Provider, prefix: &str, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match provider {
         Provider::Embedded { path } => Arc::new(Embedded::open(path, metrics.clone()).await?),
         Provider::Etcd(etcd) => {
-            let tls = etcd.tls.clone().map(|conf::EtcdTlsConf { identity, ca, sni }| EtcdTls { identity, ca, sni });
-            let options =
-                EtcdOptions { hosts: etcd.hosts.clone(), timeout: etcd.timeout, user: etcd.user.clone(), tls, prefix: conf.prefix.clone() };
+            let etcd = etcd.clone();
+            let tls = etcd.tls.map(|conf::EtcdTlsConf { identity, ca, sni }| EtcdTls { identity, ca, sni });
+            let options = EtcdOptions {
+                hosts: etcd.hosts,
+                timeout: etcd.timeout,
+                user: etcd.user,
+                tls,
+                prefix: prefix.to_owned(),
+                last_good: etcd.last_good,
+            };
             Arc::new(Etcd::new(&options, metrics.clone()).await?)
         }
     })

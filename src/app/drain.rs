@@ -125,7 +125,7 @@ mod tests {
             listener: Id::parse("l").unwrap(),
             port: Port { transport: Transport::Tcp, addr },
             protocol: Protocol::Tcp,
-            client: Remote(addr),
+            peer: Remote(addr),
             local: Local(addr),
             started: SystemTime::UNIX_EPOCH,
         };

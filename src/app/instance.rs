@@ -9,7 +9,7 @@ use super::build::open_store;
 use crate::base::drain::Watch;
 use crate::base::id::Id;
 use crate::base::task::{self, PanicHook};
-use crate::conf::{Conf, Provider};
+use crate::conf::{Conf, EtcdConf, Provider};
 use crate::control::publish::{Follower, FollowerParts, Publisher, PublisherParts, run_id};
 use crate::control::status::StatusHandle;
 use crate::live::applied::Applied;
@@ -75,7 +75,10 @@ impl Telling {
 pub(super) async fn store(conf: &Conf) -> anyhow::Result<Arc<dyn Store>> {
     match &conf.provider {
         Provider::Embedded { .. } => Ok(Arc::new(Memory::new())),
-        Provider::Etcd(_) => open_store(conf, &Metrics::new()?).await,
+        Provider::Etcd(etcd) => {
+            let provider = Provider::Etcd(EtcdConf { last_good: None, ..etcd.clone() });
+            open_store(&provider, &conf.prefix, &Metrics::new()?).await
+        }
     }
 }
 

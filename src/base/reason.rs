@@ -26,6 +26,8 @@ pub enum Reason {
     NoRoute,
     /// The matched route has no upstream, or it is not there yet.
     NoUpstream,
+    /// The client sent no PROXY header, or not in time, where the listener wants one.
+    ProxyHeader,
     /// The process ran out of file descriptors for a new session.
     Overload,
     /// The drain deadline of the process passed.
@@ -66,7 +68,7 @@ impl Side {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Ok,
         Self::ClientReset,
         Self::UpstreamRefused,
@@ -77,6 +79,7 @@ impl Reason {
         Self::DnsFailed,
         Self::NoRoute,
         Self::NoUpstream,
+        Self::ProxyHeader,
         Self::Overload,
         Self::DrainDeadline,
         Self::IdleTimeout,
@@ -99,6 +102,7 @@ impl Reason {
             Self::DnsFailed => "dns_failed",
             Self::NoRoute => "no_route",
             Self::NoUpstream => "no_upstream",
+            Self::ProxyHeader => "proxy_header",
             Self::Overload => "overload",
             Self::DrainDeadline => "drain_deadline",
             Self::IdleTimeout => "idle_timeout",
@@ -112,7 +116,7 @@ impl Reason {
     /// Whose doing it was. `Ok` is the client's: sessions end when the client is done.
     pub const fn side(self) -> Side {
         match self {
-            Self::Ok | Self::ClientReset => Side::Client,
+            Self::Ok | Self::ClientReset | Self::ProxyHeader => Side::Client,
             Self::UpstreamRefused
             | Self::UpstreamTimeout
             | Self::UpstreamReset

@@ -203,6 +203,30 @@ pub(super) struct Etcd {
     #[serde(deserialize_with = "placed_secret")]
     pub(super) password: Option<At<Secret<String>>>,
     pub(super) tls: EtcdTls,
+    pub(super) last_good: Option<PathOrNone>,
+}
+
+/// A path, or `false` for none.
+#[derive(Clone, Debug)]
+pub(super) struct PathOrNone(pub(super) Option<PathBuf>);
+
+impl<'de> Deserialize<'de> for PathOrNone {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = PathOrNone;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path, or false for none")
+            }
+            fn visit_bool<E: Error>(self, on: bool) -> Result<PathOrNone, E> {
+                if on { Err(E::custom("expected a path, or false for none")) } else { Ok(PathOrNone(None)) }
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<PathOrNone, E> {
+                if text.is_empty() { Err(E::custom("expected a path, or false for none")) } else { Ok(PathOrNone(Some(text.into()))) }
+            }
+        }
+        d.deserialize_any(Read)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

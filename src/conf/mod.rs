@@ -115,6 +115,8 @@ pub struct EtcdConf {
     pub user: Option<(String, Secret<String>)>,
     /// TLS beyond the system's authorities.
     pub tls: Option<EtcdTlsConf>,
+    /// Where the last good set is kept for a start without the cluster; `None`: nowhere.
+    pub last_good: Option<PathBuf>,
 }
 
 /// TLS to etcd. Servers are always verified.

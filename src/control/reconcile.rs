@@ -143,7 +143,8 @@ impl Reconciler {
     }
 
     fn found(&mut self) {
-        self.parts.metrics.set_store_up(true);
+        // an event need not come from the store: it may be the last good set
+        self.parts.metrics.set_store_up(self.parts.store.standing().up);
         if std::mem::take(&mut self.down) {
             tracing::info!("store answers again");
         }

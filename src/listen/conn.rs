@@ -1,4 +1,4 @@
-//! The stages of a connection: registered, routed, proxied, ended.
+//! The stages of a connection: registered, opened, routed, proxied, ended. What a stage does is elsewhere.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,41 +9,58 @@ use tokio::net::TcpStream;
 use super::budget::Place;
 use super::gate::Gate;
 use super::guard::ConnGuard;
+use super::opening::{self, Opening};
 use super::worker::Context;
 use crate::base::addr::{Remote, canonical};
 use crate::base::reason::Reason;
 use crate::live::sessions::Arrival;
 use crate::proxy::tcp::{self, Outcome, Plan};
 use crate::route::l4::Ask;
+use crate::snapshot::PortSpec;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
+///
+/// Its stages: registered; what the listener awaits of a client is read; routed; proxied; ended with one reason. Only the
+/// proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by listeners that need it.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, context: Arc<Context>, place: Option<Place>) {
-    let client = canonical(peer);
-    let local = gate.local(&stream);
     let spec = gate.spec();
-    let arrival = Arrival {
-        listener: spec.listener.id.clone(),
-        port: gate.port,
-        protocol: spec.listener.protocol,
-        client: Remote(client),
-        local,
-        started: SystemTime::now(),
+    let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
+    let opening = match (&place, opening::awaited(&spec.listener)) {
+        (_, false) => Ok(Opening::default()),
+        (Some(_), true) => Box::pin(opening::read(&stream, &spec.listener, guard.session(), guard.began())).await,
+        (None, true) => Err(Reason::Overload),
     };
-    let mut guard = ConnGuard::register(&context, arrival);
-    let plan = {
-        let snapshot = context.cell.load();
-        let route = snapshot.route_for(&spec, &Ask { client: client.ip(), server: local.0 });
-        guard.routed(route.map(|r| &**r), snapshot.revision());
-        route.map(|route| Plan::new(route.clone(), snapshot.global()))
-    };
+    let routed = route(&mut guard, &context, &spec, opening);
     drop((spec, gate, context));
-    let outcome = match plan {
+    let outcome = match routed {
         _ if place.is_none() => Outcome::early(Reason::Overload),
-        Some(plan) => tcp::run(stream, guard.session(), &plan, guard.began()).await,
-        None => Outcome::early(Reason::NoRoute),
+        Ok(plan) => tcp::run(stream, guard.session(), &plan, guard.began()).await,
+        Err(reason) => Outcome::early(reason),
     };
     guard.close(&outcome);
     drop(place);
+}
+
+fn arrival(stream: &TcpStream, peer: SocketAddr, gate: &Gate, spec: &PortSpec) -> Arrival {
+    Arrival {
+        listener: spec.listener.id.clone(),
+        port: gate.port,
+        protocol: spec.listener.protocol,
+        peer: Remote(canonical(peer)),
+        local: gate.local(stream),
+        started: SystemTime::now(),
+    }
+}
+
+/// Finds the session's route by the configuration of the moment, and counts the session as the route's, or as one without.
+fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Result<Opening, Reason>) -> Result<Plan, Reason> {
+    let snapshot = context.cell.load();
+    let opening = opening.inspect_err(|_| guard.routed(None, snapshot.revision()))?;
+    let session = guard.session();
+    let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref() };
+    let route = snapshot.route_for(spec, &ask);
+    guard.routed(route.map(|r| &**r), snapshot.revision());
+    route.map(|route| Plan::new(route.clone(), snapshot.global(), &spec.listener)).ok_or(Reason::NoRoute)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod budget;
 mod conn;
 mod gate;
 mod guard;
+mod opening;
 mod set;
 mod worker;
 

@@ -25,12 +25,14 @@ pub struct Session {
     pub port: Port,
     /// What it speaks.
     pub protocol: Protocol,
-    /// The client.
-    pub client: Remote<SocketAddr>,
-    /// The address that the client connected to.
+    /// The other end of the connection. Who the client is says [`Session::client`].
+    pub peer: Remote<SocketAddr>,
+    /// The address that the peer connected to.
     pub local: Local<SocketAddr>,
     /// When it was accepted, by the wall clock.
     pub started: SystemTime,
+    /// Boxed: only sessions behind a trusted proxy have one.
+    claim: OnceLock<Box<Claim>>,
     route: OnceLock<Id>,
     node: OnceLock<Arc<str>>,
     bytes: [AtomicU64; 2],
@@ -39,7 +41,32 @@ pub struct Session {
     waker: AtomicWaker,
 }
 
+/// What a trusted peer says of the connection that it passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The client.
+    pub client: Remote<SocketAddr>,
+    /// The address that the client connected to, at the peer's side.
+    pub server: Remote<SocketAddr>,
+}
+
 impl Session {
+    /// The client: the peer, or whom a trusted peer speaks for. Everything that asks who the client is means this one.
+    pub fn client(&self) -> Remote<SocketAddr> {
+        self.claim().map_or(self.peer, |claim| claim.client)
+    }
+
+    /// What a trusted peer said.
+    pub fn claim(&self) -> Option<&Claim> {
+        self.claim.get().map(AsRef::as_ref)
+    }
+
+    /// Notes what a trusted peer said; only the first call counts. For the session's task, before it is routed.
+    pub fn set_claim(&self, claim: Claim) {
+        // a second call would be a bug of the caller: a connection has one header
+        let _ = self.claim.set(Box::new(claim));
+    }
+
     /// The route that it matched, if it has by now.
     pub fn route(&self) -> Option<&Id> {
         self.route.get()
@@ -129,9 +156,9 @@ pub struct Arrival {
     pub port: Port,
     /// What it speaks.
     pub protocol: Protocol,
-    /// The client.
-    pub client: Remote<SocketAddr>,
-    /// The address that the client connected to.
+    /// The other end of the connection.
+    pub peer: Remote<SocketAddr>,
+    /// The address that the peer connected to.
     pub local: Local<SocketAddr>,
     /// When, by the wall clock.
     pub started: SystemTime,
@@ -146,9 +173,10 @@ impl Sessions {
             listener: arrival.listener,
             port: arrival.port,
             protocol: arrival.protocol,
-            client: arrival.client,
+            peer: arrival.peer,
             local: arrival.local,
             started: arrival.started,
+            claim: OnceLock::new(),
             route: OnceLock::new(),
             node: OnceLock::new(),
             bytes: [AtomicU64::new(0), AtomicU64::new(0)],
@@ -202,7 +230,7 @@ mod tests {
             listener: Id::parse("a").unwrap(),
             port: Port { transport: Transport::Tcp, addr },
             protocol: Protocol::Tcp,
-            client: Remote(addr),
+            peer: Remote(addr),
             local: Local(addr),
             started: SystemTime::UNIX_EPOCH,
         }
@@ -217,6 +245,17 @@ mod tests {
         drop(a);
         assert!(sessions.get(gone).is_none());
         assert_eq!(sessions.count(), 1);
+    }
+
+    #[test]
+    fn the_client_is_the_peer_unless_a_trusted_peer_speaks_for_another() {
+        let place = Sessions::default().register(arrival());
+        assert_eq!(place.client(), place.peer);
+        let [client, server] = ["192.0.2.7:4000", "198.51.100.1:443"].map(|text| Remote(text.parse().unwrap()));
+        place.set_claim(Claim { client, server });
+        place.set_claim(Claim { client: server, server: client });
+        assert_eq!((place.client(), place.claim().map(|claim| claim.server)), (client, Some(server)), "the first stays");
+        assert_ne!(place.peer, client);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ mod ssl;
 mod stream_route;
 mod upstream;
 
-pub use listener::Listener;
+pub use listener::{Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
 pub use setting::Global;
 pub use ssl::{ClientTrust, KeyPair, Ssl, SslUsage, TlsVersions};

@@ -7,6 +7,7 @@ use super::Upstream;
 use crate::base::addr::Protocol;
 use crate::base::cidr::Cidr;
 use crate::base::id::Id;
+use crate::base::sni::SniPattern;
 
 /// One stream route object. An empty list of addresses matches any.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct StreamRoute {
     pub remote_addr: Vec<Cidr>,
     /// The local port.
     pub server_port: Option<u16>,
+    /// The names that a client asks for in its ClientHello; an empty list matches with and without a name.
+    pub snis: Vec<SniPattern>,
+    /// On listeners with TLS: the bytes are passed on as they are.
+    pub tls_passthrough: bool,
     /// TCP or UDP alone; both when absent.
     pub protocol: Option<Protocol>,
     /// Smaller goes first; 0 when not given.

@@ -1,4 +1,5 @@
 //! A session from its route to its end. Knows nothing of the store or of Admin.
 
+mod announce;
 pub mod idle;
 pub mod tcp;

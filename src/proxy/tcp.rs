@@ -9,15 +9,16 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::announce::announce;
 use super::idle::Idle;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
 use crate::live::sessions::Session;
-use crate::model::Global;
+use crate::model::{Global, Listener, ProxyVersion};
 use crate::net::relay::Relay;
 use crate::snapshot::L4Route;
 use crate::telemetry::RouteSeries;
-use crate::upstream::{Connected, Dialer, Node};
+use crate::upstream::{Connected, DialError, Dialer, Node};
 
 /// The idle time of a session whose one side has sent FIN, where neither route nor upstream gives an idle time.
 const HALF_CLOSED: Duration = Duration::from_secs(60);
@@ -51,12 +52,15 @@ pub struct Plan {
     pub connect_timeout: Duration,
     /// The idle time where neither route nor upstream gives one.
     pub default_timeout: Duration,
+    /// The PROXY header that the connection to the node begins with.
+    pub announce: Option<ProxyVersion>,
 }
 
 impl Plan {
-    /// Joins a route with the settings of the moment.
-    pub const fn new(route: Arc<L4Route>, global: &Global) -> Self {
-        Self { route, connect_timeout: global.connect_timeout, default_timeout: global.default_timeout }
+    /// Joins a route with the settings of the moment and those of the listener.
+    pub const fn new(route: Arc<L4Route>, global: &Global, listener: &Listener) -> Self {
+        let announce = listener.proxy_protocol_to_upstream;
+        Self { route, connect_timeout: global.connect_timeout, default_timeout: global.default_timeout, announce }
     }
 
     fn idle(&self) -> Idle {
@@ -104,12 +108,19 @@ async fn dial(session: &Session, plan: &Plan, began: Instant, timer: Pin<&mut Sl
         return Err(Outcome::early(Reason::NoUpstream));
     };
     let dialer = Dialer { target, connect_timeout: plan.connect_timeout, series: &plan.route.series };
-    let mut dial = pin!(dialer.dial(began, timer));
+    let mut dial = pin!(async {
+        let failed = |e: DialError| Outcome { reason: e.reason, node: e.node, retries: e.tries.saturating_sub(1), connect: None };
+        let connected = dialer.dial(began, timer).await.map_err(failed)?;
+        match plan.announce {
+            Some(version) => announce(connected, session, version).await,
+            None => Ok(connected),
+        }
+    });
     poll_fn(|cx| {
         if let Poll::Ready(reason) = session.poll_end(cx) {
             return Poll::Ready(Err(Outcome::early(reason)));
         }
-        dial.as_mut().poll(cx).map_err(|e| Outcome { reason: e.reason, node: e.node, retries: e.tries.saturating_sub(1), connect: None })
+        dial.as_mut().poll(cx)
     })
     .await
 }

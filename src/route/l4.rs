@@ -1,30 +1,47 @@
-//! The L4 table: from the two addresses of a session to the first route in order that takes it. Tuple-space search over
+//! The L4 table: from the name and the two addresses of a session to the first route in order that takes it. Tuple-space search over
 //! persistent maps, so that a copy is cheap and an edit touches one path. Transports and listeners are the caller's business.
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::base::cidr::Cidr;
 use crate::base::id::Id;
+use crate::base::sni::SniPattern;
 use crate::model::StreamRoute;
 
-/// The two ends of a session.
+/// What is known of a session when it is routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct Ask<'a> {
     /// The client.
     pub client: IpAddr,
     /// The address that the client connected to.
     pub server: SocketAddr,
+    /// The name in its ClientHello: in lower case, without a trailing dot. `None`: it has none, or nobody looked.
+    pub sni: Option<&'a str>,
 }
 
 /// The routes of one transport, each with a value. A copy shares everything with its original.
 ///
-/// A route takes one entry per pair of its server and remote blocks; a look-up costs one probe per distinct shape (port given or
-/// not, length of the server block, length of the remote block) and does not allocate.
+/// A route takes one entry per triple of its names, server and remote blocks. A look-up costs one probe for the name of the
+/// session and one for each of its suffixes, and, where one is found, one per distinct shape there (port given or not, length of
+/// the server block, length of the remote block). It does not allocate.
 #[derive(Debug)]
 pub struct Table<T> {
+    names: Names<T>,
+    suffixes: Names<T>,
+    every_name: Addresses<T>,
+    nameless: Addresses<T>,
+}
+
+/// Routes by a name, or by what a name ends with.
+type Names<T> = HashTrieMapSync<Arc<str>, Addresses<T>>;
+
+/// Routes by the two addresses of a session.
+#[derive(Debug)]
+struct Addresses<T> {
     ports: HashTrieMapSync<u16, Vec<Group<T>>>,
     any: Vec<Group<T>>,
 }
@@ -58,6 +75,17 @@ struct Group<T> {
 
 impl<T> Clone for Table<T> {
     fn clone(&self) -> Self {
+        Self {
+            names: self.names.clone(),
+            suffixes: self.suffixes.clone(),
+            every_name: self.every_name.clone(),
+            nameless: self.nameless.clone(),
+        }
+    }
+}
+
+impl<T> Clone for Addresses<T> {
+    fn clone(&self) -> Self {
         Self { ports: self.ports.clone(), any: self.any.clone() }
     }
 }
@@ -70,15 +98,94 @@ impl<T> Clone for Group<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
+        let (names, suffixes) = (HashTrieMapSync::new_sync(), HashTrieMapSync::new_sync());
+        Self { names, suffixes, every_name: Addresses::default(), nameless: Addresses::default() }
+    }
+}
+
+impl<T> Default for Addresses<T> {
+    fn default() -> Self {
         Self { ports: HashTrieMapSync::new_sync(), any: Vec::new() }
     }
 }
 
 impl<T> Table<T> {
-    /// The first route in order that takes a session: smaller `order`, then the more specific, then the smaller id.
-    pub fn find(&self, ask: &Ask) -> Option<&T> {
-        let (server, client) = (ask.server.ip().to_canonical(), ask.client.to_canonical());
-        let own = self.ports.get(&ask.server.port()).map_or(&[][..], Vec::as_slice);
+    /// The first route in order that takes a session: that with its very name before those with the longest wildcard, `*`, and no
+    /// name; then smaller `order`, then the more specific, then the smaller id. A route with names takes no session without one.
+    pub fn find(&self, ask: &Ask<'_>) -> Option<&T> {
+        let ends = (ask.server.ip().to_canonical(), ask.client.to_canonical());
+        let port = ask.server.port();
+        ask.sni.and_then(|name| self.named(name, port, ends)).or_else(|| self.nameless.find(port, ends))
+    }
+
+    fn named(&self, name: &str, port: u16, ends: (IpAddr, IpAddr)) -> Option<&T> {
+        let exact = || self.names.get(name)?.find(port, ends);
+        let below = || suffixes(name).find_map(|suffix| self.suffixes.get(suffix)?.find(port, ends));
+        exact().or_else(|| if self.suffixes.is_empty() { None } else { below() }).or_else(|| self.every_name.find(port, ends))
+    }
+
+    /// Whether there is no route.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.suffixes.is_empty() && self.every_name.is_empty() && self.nameless.is_empty()
+    }
+}
+
+/// What follows each dot of a name, the longest first.
+fn suffixes(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('.').filter_map(|(at, _)| name.get(at + 1..))
+}
+
+impl<T: Clone> Table<T> {
+    /// Adds a route, or gives the same route another value. A route whose earlier form was different has to be removed first.
+    pub fn insert(&mut self, route: &StreamRoute, value: T) {
+        if route.snis.is_empty() {
+            self.nameless.insert(route, &value);
+        }
+        for sni in &route.snis {
+            match sni {
+                SniPattern::Any => self.every_name.insert(route, &value),
+                SniPattern::Exact(name) => insert_below(&mut self.names, name, route, &value),
+                SniPattern::Wildcard(suffix) => insert_below(&mut self.suffixes, suffix, route, &value),
+            }
+        }
+    }
+
+    /// Takes a route away, in the form in which it was added. Nothing happens if it is not there.
+    pub fn remove(&mut self, route: &StreamRoute) {
+        if route.snis.is_empty() {
+            self.nameless.remove(route);
+        }
+        for sni in &route.snis {
+            match sni {
+                SniPattern::Any => self.every_name.remove(route),
+                SniPattern::Exact(name) => remove_below(&mut self.names, name, route),
+                SniPattern::Wildcard(suffix) => remove_below(&mut self.suffixes, suffix, route),
+            }
+        }
+    }
+}
+
+fn insert_below<T: Clone>(names: &mut Names<T>, name: &Arc<str>, route: &StreamRoute, value: &T) {
+    if let Some(addresses) = names.get_mut(name) {
+        return addresses.insert(route, value);
+    }
+    let mut addresses = Addresses::default();
+    addresses.insert(route, value);
+    names.insert_mut(name.clone(), addresses);
+}
+
+fn remove_below<T: Clone>(names: &mut Names<T>, name: &Arc<str>, route: &StreamRoute) {
+    let Some(addresses) = names.get_mut(name) else { return };
+    addresses.remove(route);
+    if addresses.is_empty() {
+        names.remove_mut(name);
+    }
+}
+
+impl<T> Addresses<T> {
+    /// The first in order that takes these ends: the server's and the client's.
+    fn find(&self, port: u16, (server, client): (IpAddr, IpAddr)) -> Option<&T> {
+        let own = self.ports.get(&port).map_or(&[][..], Vec::as_slice);
         own.iter()
             .chain(&self.any)
             .filter_map(|group| group.first(server, client).map(|((order, _), value)| ((*order, Reverse(group.shape)), value)))
@@ -86,29 +193,26 @@ impl<T> Table<T> {
             .map(|(_, value)| value)
     }
 
-    /// Whether there is no route.
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.any.is_empty() && self.ports.is_empty()
     }
 }
 
-impl<T: Clone> Table<T> {
-    /// Adds a route, or gives the same route another value. A route whose earlier form was different has to be removed first.
-    pub fn insert(&mut self, route: &StreamRoute, value: T) {
+impl<T: Clone> Addresses<T> {
+    fn insert(&mut self, route: &StreamRoute, value: &T) {
         let place = (route.order, route.id.clone());
         let Some(port) = route.server_port else {
-            return add(&mut self.any, route, &place, &value);
+            return add(&mut self.any, route, &place, value);
         };
         if let Some(groups) = self.ports.get_mut(&port) {
-            return add(groups, route, &place, &value);
+            return add(groups, route, &place, value);
         }
         let mut groups = Vec::new();
-        add(&mut groups, route, &place, &value);
+        add(&mut groups, route, &place, value);
         self.ports.insert_mut(port, groups);
     }
 
-    /// Takes a route away, in the form in which it was added. Nothing happens if it is not there.
-    pub fn remove(&mut self, route: &StreamRoute) {
+    fn remove(&mut self, route: &StreamRoute) {
         let place = (route.order, route.id.clone());
         let Some(port) = route.server_port else {
             return take(&mut self.any, route, &place);
@@ -195,6 +299,8 @@ mod tests {
             server_addr: Vec::new(),
             remote_addr: Vec::new(),
             server_port: None,
+            snis: Vec::new(),
+            tls_passthrough: false,
             protocol: None,
             order: 0,
             upstream: UpstreamRef::None,
@@ -204,8 +310,8 @@ mod tests {
         }
     }
 
-    fn ask(client: &str, server: &str) -> Ask {
-        Ask { client: client.parse().unwrap(), server: server.parse().unwrap() }
+    fn ask(client: &str, server: &str) -> Ask<'static> {
+        Ask { client: client.parse().unwrap(), server: server.parse().unwrap(), sni: None }
     }
 
     fn table(routes: &[StreamRoute]) -> Table<Id> {
@@ -222,14 +328,28 @@ mod tests {
         any.into_iter().chain(list.iter().filter(|c| c.contains(ip)).map(|c| i16::from(c.prefix_len()))).max()
     }
 
+    /// The rank of the best of a route's patterns for a name: 0 is the name itself, then the longer wildcard, `*`, and no pattern at
+    /// all. `None`: none of them takes it.
+    fn rank(route: &StreamRoute, name: Option<&str>) -> Option<usize> {
+        let Some(name) = name else { return route.snis.is_empty().then_some(0) };
+        let takes = |sni: &SniPattern| match sni {
+            SniPattern::Exact(own) => (**own == *name).then_some(0),
+            SniPattern::Wildcard(suffix) => name.ends_with(&format!(".{suffix}")).then(|| 1000 - suffix.len()),
+            SniPattern::Any => Some(1000),
+        };
+        if route.snis.is_empty() { Some(1001) } else { route.snis.iter().filter_map(takes).min() }
+    }
+
     /// The documented order, said as plainly as possible.
-    fn oracle(routes: &[StreamRoute], ask: &Ask) -> Option<Id> {
+    fn oracle(routes: &[StreamRoute], ask: &Ask<'_>) -> Option<Id> {
         routes
             .iter()
             .filter(|r| r.server_port.is_none_or(|p| p == ask.server.port()))
-            .filter_map(|r| Some((fits(&r.server_addr, ask.server.ip())?, fits(&r.remote_addr, ask.client)?, r)))
-            .min_by_key(|(server, remote, r)| (r.order, r.server_port.is_none(), Reverse(*server), Reverse(*remote), r.id.clone()))
-            .map(|(_, _, r)| r.id.clone())
+            .filter_map(|r| Some((rank(r, ask.sni)?, fits(&r.server_addr, ask.server.ip())?, fits(&r.remote_addr, ask.client)?, r)))
+            .min_by_key(|(name, server, remote, r)| {
+                (*name, r.order, r.server_port.is_none(), Reverse(*server), Reverse(*remote), r.id.clone())
+            })
+            .map(|(.., r)| r.id.clone())
     }
 
     fn cidrs() -> impl Strategy<Value = Vec<Cidr>> {
@@ -240,14 +360,35 @@ mod tests {
         prop::collection::vec(one.prop_map(|text| text.parse().unwrap()), 0..3)
     }
 
+    /// Lists in which names meet often; the same pattern may stand there twice.
+    fn snis() -> impl Strategy<Value = Vec<SniPattern>> {
+        let one = prop::sample::select(vec!["*", "a.b.c", "*.b.c", "*.c", "c", "a.c", "*.a.b.c", "ab.c"]);
+        prop_oneof![Just(Vec::new()), prop::collection::vec(one.prop_map(|text| SniPattern::parse(text).unwrap()), 1..4)]
+    }
+
+    fn name() -> impl Strategy<Value = Option<&'static str>> {
+        prop::sample::select(vec![
+            None,
+            Some("a.b.c"),
+            Some("x.a.b.c"),
+            Some("b.c"),
+            Some("ab.c"),
+            Some("c"),
+            Some("z"),
+            Some(""),
+            Some(".c"),
+        ])
+    }
+
     fn routes() -> impl Strategy<Value = Vec<StreamRoute>> {
-        let one = (cidrs(), cidrs(), prop::option::of(1u16..4), -1i64..2);
+        let one = (cidrs(), cidrs(), prop::option::of(1u16..4), -1i64..2, snis());
         prop::collection::vec(one, 0..24).prop_map(|list| {
-            let make = |(at, (server_addr, remote_addr, server_port, order))| StreamRoute {
+            let make = |(at, (server_addr, remote_addr, server_port, order, snis))| StreamRoute {
                 server_addr,
                 remote_addr,
                 server_port,
                 order,
+                snis,
                 ..route(&format!("r{at}"))
             };
             list.into_iter().enumerate().map(make).collect()
@@ -262,8 +403,9 @@ mod tests {
         ]
     }
 
-    fn asks() -> impl Strategy<Value = Vec<Ask>> {
-        let one = (ip(), ip(), 1u16..5).prop_map(|(client, server, port)| Ask { client, server: SocketAddr::new(server, port) });
+    fn asks() -> impl Strategy<Value = Vec<Ask<'static>>> {
+        let one = (ip(), ip(), 1u16..5, name());
+        let one = one.prop_map(|(client, server, port, sni)| Ask { client, server: SocketAddr::new(server, port), sni });
         prop::collection::vec(one, 1..12)
     }
 
@@ -322,6 +464,51 @@ mod tests {
         assert_eq!(table.find(&ask("198.51.101.7", "10.0.0.1:1")).unwrap().as_str(), "rest");
     }
 
+    fn named(id: &str, sni: &str) -> StreamRoute {
+        StreamRoute { snis: vec![SniPattern::parse(sni).unwrap()], ..route(id) }
+    }
+
+    #[test]
+    fn the_name_goes_before_the_order_and_the_nearer_name_first() {
+        let routes = [
+            named("exact", "a.b.c"),
+            named("deep", "*.b.c"),
+            named("wide", "*.c"),
+            named("every", "*"),
+            StreamRoute { order: -9, ..route("none") },
+        ];
+        let table = table(&routes);
+        let found = |sni| table.find(&Ask { sni, ..ask("192.0.2.1", "10.0.0.1:1") }).unwrap().as_str();
+        assert_eq!(found(Some("a.b.c")), "exact");
+        assert_eq!(found(Some("x.y.b.c")), "deep", "a wildcard reaches any depth");
+        assert_eq!(found(Some("b.c")), "wide", "a wildcard does not take its own name");
+        assert_eq!(found(Some("d")), "every");
+        assert_eq!(found(None), "none", "a route with a name takes no session without");
+    }
+
+    #[test]
+    fn a_name_whose_addresses_do_not_fit_falls_through_to_the_next_rank() {
+        let far = |r: StreamRoute| StreamRoute { remote_addr: vec!["198.51.100.0/24".parse().unwrap()], ..r };
+        let here = Ask { sni: Some("a.b.c"), ..ask("192.0.2.1", "10.0.0.1:1") };
+        let mut routes =
+            vec![far(named("exact", "a.b.c")), far(named("deep", "*.b.c")), named("wide", "*.c"), named("every", "*"), route("none")];
+        for expected in ["wide", "every", "none"] {
+            assert_eq!(table(&routes).find(&here).unwrap().as_str(), expected);
+            routes.retain(|r| r.id.as_str() != expected);
+        }
+        assert_eq!(table(&routes).find(&here), None);
+    }
+
+    #[test]
+    fn ten_thousand_names_are_a_place_each() {
+        let mut table = Table::default();
+        for n in 0..10_000 {
+            table.insert(&named(&format!("r{n}"), &format!("n{n}.test")), n);
+        }
+        assert_eq!(table.names.get("n77.test").unwrap().any.len(), 1, "nothing is scanned");
+        assert_eq!(table.find(&Ask { sni: Some("n9999.test"), ..ask("10.0.0.1", "127.0.0.1:1") }), Some(&9_999));
+    }
+
     #[test]
     fn ten_thousand_distinct_orders_are_still_one_probe() {
         let mut table = Table::default();
@@ -331,7 +518,7 @@ mod tests {
             let r = StreamRoute { order: i64::from(n), remote_addr, ..route(&format!("r{n}")) };
             table.insert(&r, n);
         }
-        assert_eq!(table.any.len(), 1);
+        assert_eq!(table.nameless.any.len(), 1);
         assert_eq!(table.find(&ask("10.0.39.15", "127.0.0.1:1")), Some(&9_999));
     }
 }

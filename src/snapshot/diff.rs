@@ -65,6 +65,8 @@ mod tests {
             protocol: Protocol::Tcp,
             addrs: vec![([127, 0, 0, 1], port).into()],
             stream_route_id: route.map(|r| Id::parse(&r.to_string()).unwrap()),
+            proxy_protocol: None,
+            proxy_protocol_to_upstream: None,
             drain_timeout: None,
             enabled: true,
         };

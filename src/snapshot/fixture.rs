@@ -28,6 +28,8 @@ pub(crate) fn route(name: &str, upstream: UpstreamRef) -> StreamRoute {
         server_addr: Vec::new(),
         remote_addr: Vec::new(),
         server_port: None,
+        snis: Vec::new(),
+        tls_passthrough: false,
         protocol: None,
         order: 0,
         upstream,
@@ -43,6 +45,8 @@ pub(crate) fn listener(name: &str, addr: &str) -> Listener {
         protocol: Protocol::Tcp,
         addrs: parse_listen(addr).unwrap(),
         stream_route_id: None,
+        proxy_protocol: None,
+        proxy_protocol_to_upstream: None,
         drain_timeout: None,
         enabled: true,
     }
@@ -57,7 +61,7 @@ pub(crate) fn upstream(port: u16) -> Upstream {
 /// The port of the node that a session of the first open port is led to.
 pub(crate) fn leads_to(snapshot: &Snapshot) -> Option<u16> {
     let spec = snapshot.ports().values().next()?;
-    let ask = Ask { client: [127, 0, 0, 1].into(), server: spec.port.addr };
+    let ask = Ask { client: [127, 0, 0, 1].into(), server: spec.port.addr, sni: None };
     let target = snapshot.route_for(spec, &ask)?.target.clone()?;
     target.spec().nodes.first().map(|node| node.port)
 }

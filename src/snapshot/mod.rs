@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod cell;
+mod certificates;
 pub mod compile;
 pub mod diff;
 #[cfg(test)]
@@ -107,6 +108,8 @@ pub struct L4Route {
     pub idle: Option<Duration>,
     /// The longest that a session may last.
     pub max_duration: Option<Duration>,
+    /// On listeners with TLS: the bytes are passed on as they are.
+    pub tls_passthrough: bool,
     /// Its metric handles.
     pub series: Arc<RouteSeries>,
 }
@@ -188,7 +191,7 @@ impl Snapshot {
     }
 
     /// The route of a session that came in through a port: the listener's fixed one, if it names one, else the first that matches.
-    pub fn route_for(&self, spec: &PortSpec, ask: &Ask) -> Option<&Arc<L4Route>> {
+    pub fn route_for(&self, spec: &PortSpec, ask: &Ask<'_>) -> Option<&Arc<L4Route>> {
         match &spec.listener.stream_route_id {
             Some(fixed) => self.routes.get(fixed),
             None => self.table.find(ask),

@@ -22,7 +22,7 @@ use super::clock::Clock;
 use super::feed::Feed;
 use super::image::{Image, Step};
 use super::sweep;
-use super::{Entry, Listing, Revision, Store, StoreError, Subscription, Txn};
+use super::{Entry, Listing, Revision, Standing, Store, StoreError, Subscription, Txn};
 use crate::base::task;
 use crate::telemetry::Metrics;
 
@@ -185,6 +185,10 @@ impl Store for Embedded {
 
     async fn subscribe(&self, prefix: &str) -> Result<Box<dyn Subscription>, StoreError> {
         Ok(Box::new(self.shared.feed.subscribe(prefix)))
+    }
+
+    fn standing(&self) -> Standing {
+        Standing { up: self.shared.health.up.get() == 1, ..Standing::default() }
     }
 }
 

@@ -8,7 +8,7 @@ mod wire;
 
 use std::collections::btree_map::{self, BTreeMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,8 +20,9 @@ use tokio::time::timeout;
 use self::fault::{Fault, Meaning};
 use self::follow::Follower;
 use self::members::Members;
+use super::last_good::{self, Keeper, Kept, Refusal};
 use super::watch::{Header, Page, Tally};
-use super::{Entry, Listing, Op, Revision, Store, StoreError, Subscription, Txn};
+use super::{Entry, Listing, Op, Revision, Standing, Store, StoreError, Subscription, Txn};
 use crate::base::secret::Secret;
 use crate::telemetry::Metrics;
 
@@ -44,6 +45,8 @@ pub struct EtcdOptions {
     /// The prefix of configuration. How well it is followed is told in metrics, and a listing of it that lost most objects is held
     /// back. What others write beside it comes and goes as it likes.
     pub prefix: String,
+    /// Where the last good set of configuration is kept, for a start without the cluster; `None`: nowhere.
+    pub last_good: Option<PathBuf>,
 }
 
 /// Files and names for TLS. Servers are always verified.
@@ -70,22 +73,82 @@ struct Shared {
     limit: Duration,
     /// The prefix of configuration.
     prefix: String,
+    /// The set that was read at the start, until the cluster has answered.
+    kept: Mutex<Option<Arc<Kept>>>,
+    /// Keeps the set from now on.
+    keeper: Option<Keeper>,
+    standing: Mutex<Standing>,
 }
 
 impl Etcd {
-    /// A store that has not connected yet. Errors: `Unusable` (a host, a certificate or a key is none).
+    /// A store that has not connected yet. Reads the last good set, if there is one that can be used; the log says why not.
+    /// Errors: `Unusable` (a host, a certificate or a key is none).
     pub async fn new(options: &EtcdOptions, metrics: Metrics) -> Result<Self, StoreError> {
         let members = Members::new(options).await?;
-        let limit = options.timeout.saturating_mul(2);
         let prefix = options.prefix.trim_end_matches('/').to_owned();
-        Ok(Self { shared: Arc::new(Shared { members, metrics, limit, prefix }), accept: signal::Sender::new(0) })
+        let (kept, keeper) = match &options.last_good {
+            Some(path) => keep(path.clone(), prefix.clone(), metrics.clone()).await,
+            None => (None, None),
+        };
+        let shared = Shared {
+            members,
+            metrics,
+            limit: options.timeout.saturating_mul(2),
+            prefix,
+            kept: Mutex::new(kept.map(Arc::new)),
+            keeper,
+            standing: Mutex::new(Standing { up: false, ..Standing::default() }),
+        };
+        Ok(Self { shared: Arc::new(shared), accept: signal::Sender::new(0) })
     }
+}
+
+/// Reads the last good set and takes its place. Neither has to succeed: a gateway that cannot keep a set still serves.
+async fn keep(path: PathBuf, prefix: String, metrics: Metrics) -> (Option<Kept>, Option<Keeper>) {
+    let name = path.display().to_string();
+    let opened = tokio::task::spawn_blocking(move || {
+        let read = last_good::read(&path, &prefix);
+        let place = if matches!(read, Err(Refusal::Foreign)) { None } else { Some(last_good::Place::take(&path, &prefix)) };
+        (read, place)
+    });
+    let Ok((read, place)) = opened.await else { return (None, None) };
+    let kept = read.unwrap_or_else(|refusal| {
+        tracing::error!(path = name, reason = %refusal, "the last good set is not used");
+        None
+    });
+    let keeper = match place {
+        Some(Ok(place)) => Some(Keeper::start(place, metrics)),
+        Some(Err(error)) => {
+            tracing::warn!(path = name, reason = %error, "no last good set is kept");
+            None
+        }
+        None => None,
+    };
+    (kept, keeper)
 }
 
 impl Shared {
     /// Whether keys under this prefix are configuration.
     fn is_config(&self, prefix: &str) -> bool {
         prefix.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Whether this is the prefix of all configuration.
+    fn is_all_config(&self, prefix: &str) -> bool {
+        prefix.trim_end_matches('/') == self.prefix
+    }
+
+    fn kept(&self) -> Option<Arc<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The cluster has answered: it knows better than any file.
+    fn forget_kept(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn stand(&self, change: impl FnOnce(&mut Standing)) {
+        change(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// A part of what is under a prefix: from a key on, as of a revision.
@@ -220,6 +283,10 @@ impl Store for Etcd {
     async fn subscribe(&self, prefix: &str) -> Result<Box<dyn Subscription>, StoreError> {
         let follower = Follower::begin(self.shared.clone(), prefix, self.accept.subscribe()).await?;
         Ok(Box::new(follower))
+    }
+
+    fn standing(&self) -> Standing {
+        self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn accept(&self) {

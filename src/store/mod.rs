@@ -1,16 +1,18 @@
 //! Keys, bytes and revisions. Knows nothing of JSON, kinds or routes; what the bytes mean is `control`'s business.
 
 mod clock;
+mod disk;
 mod embedded;
 mod etcd;
 mod feed;
 mod image;
+mod last_good;
 mod memory;
 mod sweep;
 pub mod watch;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -142,6 +144,39 @@ pub enum StoreError {
     },
 }
 
+/// How a store is followed by those who have subscribed to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it answers.
+    pub up: bool,
+    /// How many deletes are held back because a listing had lost most objects.
+    pub held: usize,
+    /// It has not answered since the start: this is what subscribers were given in its place.
+    pub last_good: Option<LastGoodUse>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { up: true, held: 0, last_good: None }
+    }
+}
+
+impl Standing {
+    /// Whether what serves may not be what the store holds.
+    pub fn is_stale(&self) -> bool {
+        !self.up || self.held > 0
+    }
+}
+
+/// A last good set that serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastGoodUse {
+    /// The revision that it is of.
+    pub revision: Revision,
+    /// When it was written.
+    pub saved_at: SystemTime,
+}
+
 /// Key/value with revisions. Three providers pass one contract suite.
 ///
 /// Every call is cancel safe: a dropped `commit` has either happened whole or not at all.
@@ -159,6 +194,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Everything under the prefix, now (the first event is a `Reset`) and from now on.
     async fn subscribe(&self, prefix: &str) -> Result<Box<dyn Subscription>, StoreError>;
+
+    /// How well it is followed now.
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
 
     /// Lets the deletes pass that subscriptions hold back because a listing had lost most objects. Nothing happens if there are none;
     /// a store of this machine never holds any back.

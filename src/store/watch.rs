@@ -101,6 +101,12 @@ impl Watcher {
         self
     }
 
+    /// Notes what the subscriber was given by somebody else before the first listing. That one is held against it: a store that lost
+    /// most of it is guarded.
+    pub fn remember(&mut self, entries: &[Entry]) {
+        self.memory.remember(entries);
+    }
+
     /// The revision of what was emitted; 0 before the first listing.
     pub fn position(&self) -> Revision {
         self.memory.position()

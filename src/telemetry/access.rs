@@ -58,8 +58,10 @@ pub struct Record {
     pub listener: Id,
     /// What it spoke.
     pub proto: Protocol,
-    /// The client.
+    /// The client: the peer, or whom a trusted peer speaks for.
     pub client: SocketAddr,
+    /// The peer, where it is not the client.
+    pub peer_addr: Option<SocketAddr>,
     /// The address that the client connected to.
     pub local_addr: SocketAddr,
     /// The upstream: its id, or `stream_routes/<id>` for one written into a route.
@@ -260,7 +262,7 @@ impl<'a> From<Option<&'a str>> for Field<'a> {
 }
 
 /// Every field of a line, in its order: the one list for all formats.
-fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a>); 19] {
+fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a>); 20] {
     [
         ("ts", Field::Text(rfc3339(record.ts).into())),
         ("session_id", Field::Number(record.session_id)),
@@ -270,6 +272,7 @@ fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a
         ("proto", record.proto.as_str().into()),
         ("client_ip", Field::Text(record.client.ip().to_string().into())),
         ("client_port", Field::Number(record.client.port().into())),
+        ("peer_addr", record.peer_addr.map_or(Field::None, |peer| Field::Text(peer.to_string().into()))),
         ("local_addr", Field::Text(record.local_addr.to_string().into())),
         ("upstream", record.upstream.as_deref().into()),
         ("endpoint", record.endpoint.as_deref().into()),
@@ -339,6 +342,7 @@ mod tests {
             listener: Id::parse("conf-tcp-0").unwrap(),
             proto: Protocol::Tcp,
             client: "[::1]:40000".parse().unwrap(),
+            peer_addr: None,
             local_addr: "127.0.0.1:9100".parse().unwrap(),
             upstream: Some("u1".into()),
             endpoint: Some("127.0.0.1:1995".into()),
@@ -392,8 +396,8 @@ mod tests {
             line,
             serde_json::json!({
                 "ts": "2009-02-13T23:31:30.123Z", "session_id": 7, "instance": "gw-1", "route": "r1", "listener": "conf-tcp-0",
-                "proto": "tcp", "client_ip": "::1", "client_port": 40000, "local_addr": "127.0.0.1:9100", "upstream": "u1",
-                "endpoint": "127.0.0.1:1995", "retries": 1, "connect_ms": 1.25, "duration_ms": 30.0, "rx_bytes": 3,
+                "proto": "tcp", "client_ip": "::1", "client_port": 40000, "peer_addr": null, "local_addr": "127.0.0.1:9100",
+                "upstream": "u1", "endpoint": "127.0.0.1:1995", "retries": 1, "connect_ms": 1.25, "duration_ms": 30.0, "rx_bytes": 3,
                 "tx_bytes": 12, "reason": "upstream_reset", "side": "upstream", "config_revision": 17
             })
         );

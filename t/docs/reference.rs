@@ -162,6 +162,7 @@ fn the_operations_page_has_the_fields_of_an_access_line() {
         listener: Id::parse("l").unwrap(),
         proto: Protocol::Tcp,
         client: addr,
+        peer_addr: None,
         local_addr: addr,
         upstream: None,
         endpoint: None,

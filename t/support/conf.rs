@@ -28,6 +28,10 @@ pub struct Conf {
     /// The members of an etcd cluster, which then is the store, and what else is said of it.
     pub etcd: Vec<String>,
     pub etcd_login: Option<(String, String)>,
+    /// The prefix of all keys there, if it is not the usual one.
+    pub prefix: Option<String>,
+    /// Where the last good set of that cluster is kept, if not in the gateway's own folder.
+    pub last_good: Option<std::path::PathBuf>,
     pub instance: Option<String>,
     /// `data_encryption.keyring`, as YAML.
     pub keyring: Option<String>,
@@ -50,6 +54,8 @@ impl Conf {
             store: None,
             etcd: Vec::new(),
             etcd_login: None,
+            prefix: None,
+            last_good: None,
             instance: None,
             keyring: None,
         }
@@ -151,6 +157,12 @@ impl Conf {
         write!(out, "  config_provider: etcd\n  etcd:\n    timeout: 2\n    host:").unwrap();
         for member in &self.etcd {
             write!(out, "\n      - {member}").unwrap();
+        }
+        if let Some(prefix) = &self.prefix {
+            write!(out, "\n    prefix: {prefix}").unwrap();
+        }
+        if let Some(path) = &self.last_good {
+            write!(out, "\n    last_good: {}", path.display()).unwrap();
         }
         if let Some((user, password)) = &self.etcd_login {
             write!(out, "\n    user: {user}\n    password: {password}").unwrap();

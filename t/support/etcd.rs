@@ -1,6 +1,7 @@
 //! A real etcd in folders of its own: one member or three, started, hurt, restored. Talked to by `etcdctl`.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -29,6 +30,8 @@ struct Member {
     client: u16,
     peer: u16,
     child: Option<Child>,
+    /// It was stopped where it is.
+    is_frozen: bool,
 }
 
 impl Etcd {
@@ -66,7 +69,7 @@ impl Etcd {
 
     /// A cluster whose ports are chosen and of which nothing runs yet.
     pub fn planned(members: usize, extra: &[&str]) -> Self {
-        let member = |_| Member { client: ports::free(), peer: ports::free(), child: None };
+        let member = |_| Member { client: ports::free(), peer: ports::free(), child: None, is_frozen: false };
         let dir = tempfile::Builder::new().prefix("sluice-etcd-").tempdir().unwrap();
         let extra = extra.iter().map(ToString::to_string).collect();
         Self { dir, members: (0..members).map(member).collect(), login: None, extra, tls: Vec::new(), restores: 0 }
@@ -136,27 +139,48 @@ impl Etcd {
     }
 
     /// Stops a member's process where it is; its connections stay open.
-    pub fn freeze(&self, n: usize) {
+    pub fn freeze(&mut self, n: usize) {
         self.signal(n, Signal::STOP);
+        self.members[n].is_frozen = true;
         let state = || fs::read_to_string(format!("/proc/{}/stat", self.pid(n))).unwrap();
         poll::soon("the process is stopped", || state().rsplit_once(") ").unwrap().1.starts_with('T'));
     }
 
     /// Lets a frozen member go on.
-    pub fn thaw(&self, n: usize) {
+    pub fn thaw(&mut self, n: usize) {
         self.signal(n, Signal::CONT);
+        self.members[n].is_frozen = false;
     }
 
-    /// Runs `etcdctl` on the members that run; `None` if it fails.
+    /// Runs `etcdctl` on the members that run, or on all if all are frozen; `None` if it fails.
     pub fn try_ctl(&self, args: &[&str]) -> Option<String> {
-        let alive: Vec<String> = (0..self.members.len()).filter(|n| self.members[*n].child.is_some()).map(|n| self.url(n)).collect();
+        self.try_ctl_with(args, "")
+    }
+
+    /// The members that run and are not frozen, or if there are none, those that are.
+    fn alive(&self) -> Vec<String> {
+        let urls = |is_frozen: bool| {
+            let wanted = |n: &usize| self.members[*n].child.is_some() && self.members[*n].is_frozen == is_frozen;
+            (0..self.members.len()).filter(wanted).map(|n| self.url(n)).collect::<Vec<_>>()
+        };
+        let awake = urls(false);
+        if awake.is_empty() { urls(true) } else { awake }
+    }
+
+    /// [`Etcd::try_ctl`] that reads this from its standard input.
+    fn try_ctl_with(&self, args: &[&str], input: &str) -> Option<String> {
+        let alive = self.alive();
         let mut command = Command::new("etcdctl");
         command.env("ETCDCTL_API", "3").args(["--endpoints", &alive.join(","), "--command-timeout", "5s"]);
         command.args(&self.tls);
         if let Some(login) = &self.login {
             command.args(["--user", login]);
         }
-        let output = command.args(args).stdin(Stdio::null()).output().expect("etcdctl is installed (make setup-test)");
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("etcdctl is installed (make setup-test)");
+        // what does not read its input needs none
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
 
@@ -171,6 +195,26 @@ impl Etcd {
 
     pub fn delete(&self, key: &str) {
         assert_eq!(self.ctl(&["del", "--", key]).trim(), "1", "{key} was there");
+    }
+
+    /// Deletes and puts in one transaction.
+    pub fn txn(&self, deletes: &[String], puts: &[(String, String)]) {
+        let deletes = deletes.iter().map(|key| format!("del {key:?}\n"));
+        let puts = puts.iter().map(|(key, value)| format!("put {key:?} {value:?}\n"));
+        let ops: String = deletes.chain(puts).collect();
+        let answer = self.try_ctl_with(&["txn"], &format!("\n{ops}\n\n"));
+        assert!(answer.is_some_and(|answer| answer.starts_with("SUCCESS")), "etcdctl txn {ops}\n{}", self.log());
+    }
+
+    /// The member that leads.
+    pub fn leader(&self) -> usize {
+        let leads = |n: &usize| {
+            let status = self.ctl(&["endpoint", "status", "-w", "json"]);
+            let all: serde_json::Value = serde_json::from_str(&status).unwrap();
+            let own = all.as_array().unwrap().iter().find(|one| one["Endpoint"] == self.url(*n)).cloned();
+            own.is_some_and(|one| one["Status"]["leader"] == one["Status"]["header"]["member_id"])
+        };
+        poll::until(START, "there is a leader", || (0..self.members.len()).find(leads))
     }
 
     /// The newest revision.

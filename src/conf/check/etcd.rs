@@ -9,6 +9,7 @@ use crate::conf::{EtcdConf, EtcdTlsConf};
 
 const HOST: &str = "http://127.0.0.1:2379";
 const TIMEOUT: Duration = Duration::from_secs(5);
+const LAST_GOOD: &str = "data/last-good.etcd";
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 
 pub(super) fn meaning(etcd: Etcd, notices: &mut Vec<String>) -> Result<EtcdConf, Fault> {
@@ -28,7 +29,8 @@ pub(super) fn meaning(etcd: Etcd, notices: &mut Vec<String>) -> Result<EtcdConf,
         notices.push("deployment.etcd.password: it crosses the network in clear, since the hosts are http".to_owned());
     }
     let tls = tls(etcd.tls, secure)?;
-    Ok(EtcdConf { hosts, timeout, user, tls })
+    let last_good = etcd.last_good.map_or_else(|| Some(LAST_GOOD.into()), |given| given.0);
+    Ok(EtcdConf { hosts, timeout, user, tls, last_good })
 }
 
 /// The hosts, and whether they are spoken to through TLS.

@@ -5,13 +5,13 @@ use crate::conf::file::{File, Given, ProviderName};
 /// One notice per such key that the file has.
 pub(super) fn notices(file: &File) -> Vec<String> {
     let (gateway, deployment) = (&file.gateway, &file.deployment);
-    let pp = &gateway.proxy_protocol;
     let etcd = &deployment.etcd;
     let given = |value: &Option<Given>| value.is_some();
     let provider = deployment.config_provider.as_ref().map_or(ProviderName::Embedded, |name| name.value);
     let tls = &etcd.tls;
     let for_tls = [tls.cert.is_some(), tls.key.is_some(), tls.ca.is_some(), tls.verify.is_some(), tls.sni.is_some()].contains(&true);
-    let for_etcd = [etcd.host.is_some(), etcd.timeout.is_some(), etcd.user.is_some(), etcd.password.is_some(), for_tls];
+    let for_etcd =
+        [etcd.host.is_some(), etcd.timeout.is_some(), etcd.user.is_some(), etcd.password.is_some(), etcd.last_good.is_some(), for_tls];
     let unused_etcd = provider != ProviderName::Etcd && for_etcd.contains(&true);
     let unused_embedded = provider == ProviderName::Etcd && deployment.embedded.path.is_some();
     [
@@ -19,12 +19,6 @@ pub(super) fn notices(file: &File) -> Vec<String> {
         (gateway.ssl.enable == Some(true), "gateway.ssl.enable: this build does not serve TLS yet"),
         (given(&gateway.ssl.listen), "gateway.ssl.listen: this build does not serve HTTPS listeners yet"),
         (given(&gateway.ssl.fallback_sni), "gateway.ssl.fallback_sni: this build does not serve TLS yet"),
-        (pp.enable_tcp_pp == Some(true), "gateway.proxy_protocol.enable_tcp_pp: this build does not read the PROXY protocol yet"),
-        (
-            pp.enable_tcp_pp_to_upstream == Some(true),
-            "gateway.proxy_protocol.enable_tcp_pp_to_upstream: this build does not send the PROXY protocol yet",
-        ),
-        (pp.trusted.is_some(), "gateway.proxy_protocol.trusted: this build does not read the PROXY protocol yet"),
         (given(&gateway.dns_resolver), "gateway.dns_resolver: this build asks the system's resolver only"),
         (unused_etcd, "deployment.etcd: not used by config_provider embedded, except prefix"),
         (unused_embedded, "deployment.embedded: not used by config_provider etcd"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::error::{Fault, Place};
-use super::file::{Etcd, File, Listen, PathOnly, ProviderName, StreamProxy, Telemetry};
+use super::file::{Etcd, File, Listen, PathOnly, ProviderName, ProxyProtocol, StreamProxy, Telemetry};
 use super::stream::{Claimed, listeners};
 use super::typed::At;
 use super::{AccessLogConf, Conf, LogConf, Provider, ProxyMode};
@@ -32,6 +32,7 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
     let StreamProxy { tcp, udp } = gateway.stream_proxy;
     let tcp = listeners(Transport::Tcp, tcp, &gateway.proxy_protocol)?;
     let udp = listeners(Transport::Udp, udp, &gateway.proxy_protocol)?;
+    notices.extend(trusts_nobody(&tcp, &gateway.proxy_protocol));
     let (tcp, udp) = served(proxy_mode, tcp, udp, &mut notices);
 
     let prefix = prefix(deployment.etcd.prefix.clone())?;
@@ -78,6 +79,13 @@ fn served(mode: ProxyMode, tcp: Vec<Claimed>, udp: Vec<Claimed>, notices: &mut V
     }
     notices.push("gateway.stream_proxy: off, since gateway.proxy_mode is http".to_owned());
     (Vec::new(), Vec::new())
+}
+
+/// A header that every client has to send and that is never believed is seldom what was meant.
+fn trusts_nobody(tcp: &[Claimed], pp: &ProxyProtocol) -> Option<String> {
+    let accepts = tcp.iter().any(|claimed| claimed.listener.value.get("proxy_protocol").is_some());
+    let text = "gateway.proxy_protocol.trusted: absent, so PROXY headers are wanted, and what they say is ignored";
+    (accepts && pp.trusted.is_none()).then(|| text.to_owned())
 }
 
 fn provider(name: Option<At<ProviderName>>, embedded: PathOnly, etcd: Etcd, notices: &mut Vec<String>) -> Result<Provider, Fault> {

@@ -7,19 +7,15 @@ use serde_json::Value;
 
 use super::fields::{Fields, Found, Least, integer};
 use crate::base::addr::{Protocol, parse_listen};
+use crate::base::cidr::Cidr;
 use crate::base::id::Id;
-use crate::model::Listener;
+use crate::model::{Listener, ProxyProtocol, ProxyVersion};
 
 /// How many ports one listener may name.
 const MOST_PORTS: usize = 65_535;
 
 /// Fields that are known words of a listener and that nothing of this build reads, with what they ask for.
-const UNSERVED: [(&str, &str); 4] = [
-    ("ssl_id", "TLS on listeners"),
-    ("http", "http listeners"),
-    ("proxy_protocol", "the PROXY protocol"),
-    ("proxy_protocol_to_upstream", "the PROXY protocol"),
-];
+const UNSERVED: [(&str, &str); 2] = [("ssl_id", "TLS on listeners"), ("http", "http listeners")];
 
 pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
     unserved(fields, found);
@@ -28,6 +24,8 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
         protocol: Protocol::Tcp,
         addrs: addresses(fields, found),
         stream_route_id: fields.id("stream_route_id", found),
+        proxy_protocol: proxy_protocol(fields, found),
+        proxy_protocol_to_upstream: proxy_version(fields),
         drain_timeout: fields.duration("drain_timeout", Least::Zero, found),
         enabled: fields.enabled(),
     }
@@ -49,6 +47,25 @@ fn unserved(fields: &Fields<'_>, found: &mut Found) {
             refuse(name, what);
         }
     }
+}
+
+/// Whose headers are believed; `None` where none is read. The list is read even then: a wrong one is a mistake either way.
+fn proxy_protocol(fields: &Fields<'_>, found: &mut Found) -> Option<ProxyProtocol> {
+    let inner = fields.object("proxy_protocol")?;
+    let mut trusted = Vec::new();
+    for (at, value) in inner.each("trusted") {
+        let text = value.as_str().unwrap_or_default();
+        match text.parse::<Cidr>() {
+            Ok(block) => trusted.push(block),
+            Err(_) => found.add(at, "address", format!("invalid proxy_protocol.trusted: {text}")),
+        }
+    }
+    (inner.get("accept") == Some(&Value::Bool(true))).then_some(ProxyProtocol { trusted })
+}
+
+/// The schema lets only these two words pass.
+fn proxy_version(fields: &Fields<'_>) -> Option<ProxyVersion> {
+    fields.text("proxy_protocol_to_upstream").map(|word| if word == "v2" { ProxyVersion::V2 } else { ProxyVersion::V1 })
 }
 
 /// All addresses, sorted and without repeats. Counted before repeats are dropped, so that the work is bounded too.
@@ -109,6 +126,25 @@ mod tests {
     }
 
     #[test]
+    fn the_proxy_protocol_trusts_nobody_who_is_not_named() {
+        let read = |value: Value| listener(&json!({"addr": 80, "proxy_protocol": value})).proxy_protocol.map(|pp| pp.trusted);
+        assert_eq!(read(json!({"accept": true})), Some(Vec::new()));
+        assert_eq!(read(json!({"accept": false, "trusted": ["::1"]})), None);
+        let blocks = read(json!({"accept": true, "trusted": ["10.1.2.3/8", "::1"]})).unwrap();
+        assert_eq!(blocks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1"]);
+        for (word, version) in [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)] {
+            let l = listener(&json!({"addr": 80, "proxy_protocol_to_upstream": word}));
+            assert_eq!((l.proxy_protocol, l.proxy_protocol_to_upstream), (None, Some(version)));
+        }
+        for accept in [true, false] {
+            let bad = json!({"addr": 80, "proxy_protocol": {"accept": accept, "trusted": ["::1", "lb"]}});
+            let (path, rule, message) = meaningless(Kind::Listener, &bad);
+            let expected = ("/proxy_protocol/trusted/1", "address", "invalid proxy_protocol.trusted: lb");
+            assert_eq!((path.as_str(), rule.as_str(), message.as_str()), expected);
+        }
+    }
+
+    #[test]
     fn a_bad_address_is_shown_with_its_place() {
         let (path, rule, message) = meaningless(Kind::Listener, &json!({"addr": [9100, "127.0.0.1"]}));
         assert_eq!((path.as_str(), rule.as_str(), message.as_str()), ("/addr/1", "address", "missing port: 127.0.0.1"));
@@ -131,8 +167,6 @@ mod tests {
             ("tls", json!(true), "this build does not serve TLS on listeners yet"),
             ("ssl_id", json!("site"), "this build does not serve TLS on listeners yet"),
             ("http", json!({"versions": ["h1"]}), "this build does not serve http listeners yet"),
-            ("proxy_protocol", json!({"accept": true}), "this build does not serve the PROXY protocol yet"),
-            ("proxy_protocol_to_upstream", json!("v2"), "this build does not serve the PROXY protocol yet"),
         ] {
             let mut object = json!({"addr": 9100});
             object[field] = value;

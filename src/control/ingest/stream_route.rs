@@ -10,6 +10,7 @@ use super::upstream;
 use crate::base::addr::Protocol;
 use crate::base::cidr::Cidr;
 use crate::base::id::Id;
+use crate::base::sni::SniPattern;
 use crate::model::{StreamRoute, UpstreamRef};
 
 pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> StreamRoute {
@@ -20,6 +21,8 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut F
         server_addr,
         remote_addr,
         server_port: fields.number("server_port", found),
+        snis: snis(fields, found),
+        tls_passthrough: fields.get("tls_passthrough") == Some(&Value::Bool(true)),
         protocol: protocol(fields),
         order: fields.number("order", found).unwrap_or(0),
         upstream: target(fields, secrets, found),
@@ -32,6 +35,26 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut F
 /// The schema lets only these two words pass.
 fn protocol(fields: &Fields<'_>) -> Option<Protocol> {
     fields.text("protocol").map(|word| if word == "udp" { Protocol::Udp } else { Protocol::Tcp })
+}
+
+/// The patterns of `sni` or `snis` in the order given, without repeats.
+fn snis(fields: &Fields<'_>, found: &mut Found) -> Vec<SniPattern> {
+    if fields.get("sni").is_some() && fields.get("snis").is_some() {
+        found.add(fields.at("snis"), "exclusive", "a route has sni or snis, not both");
+    }
+    let mut all = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for name in ["sni", "snis"] {
+        for (at, value) in fields.each(name) {
+            let text = value.as_str().unwrap_or_default();
+            match SniPattern::parse(text) {
+                Ok(sni) if seen.insert(sni.clone()) => all.push(sni),
+                Ok(_) => {}
+                Err(e) => found.add(at, "sni", format!("invalid {name}: {text}: {e}")),
+            }
+        }
+    }
+    all
 }
 
 /// Blocks in the order given, without repeats.
@@ -112,6 +135,23 @@ mod tests {
     }
 
     #[test]
+    fn names_are_one_or_a_list_without_repeats() {
+        let names = |value: &Value| route(value).snis.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&json!({"sni": "A.test.com"})), ["a.test.com"]);
+        assert_eq!(names(&json!({"snis": ["*.B.com", "a.com.", "*", "*.b.com"]})), ["*.b.com", "a.com", "*"]);
+        assert!(names(&json!({})).is_empty());
+        for (value, path, rule, says) in [
+            (json!({"sni": "a", "snis": ["b"]}), "/snis", "exclusive", "a route has sni or snis, not both"),
+            (json!({"sni": "*a.com"}), "/sni", "sni", "invalid sni: *a.com: not a server name: a name, \"*.\" and a name, or \"*\""),
+            (json!({"snis": ["a", ".."]}), "/snis/1", "sni", "invalid snis: ..: not a server name: a name, \"*.\" and a name, or \"*\""),
+            (json!({"tls_passthrough": true}), "/tls_passthrough", "unsupported", "this build does not pass TLS through yet"),
+        ] {
+            let (at, found, message) = meaningless(Kind::StreamRoute, &value);
+            assert_eq!((at.as_str(), found.as_str(), message.as_str()), (path, rule, says));
+        }
+    }
+
+    #[test]
     fn an_upstream_id_wins_over_an_inline_upstream() {
         let r = route(&json!({"upstream_id": 1, "upstream": {"nodes": {"127.0.0.1:80": 1}}}));
         assert_eq!(r.upstream, UpstreamRef::Id(Id::parse("1").unwrap()));
@@ -130,5 +170,6 @@ mod tests {
         let many = |n: usize| (0..n).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect::<Vec<_>>();
         route(&json!({"remote_addr": many(4096)}));
         assert_eq!(meaningless(Kind::StreamRoute, &json!({"remote_addr": many(300), "server_addr": many(300)})).1, "too_many_pairs");
+        assert_eq!(meaningless(Kind::StreamRoute, &json!({"remote_addr": many(64), "snis": many(65)})).1, "too_many_pairs");
     }
 }

@@ -152,7 +152,7 @@ fn a_dangling_reference_is_pending_and_heals_when_the_other_side_arrives() {
     hall.listener("l", "1000", Some("r"));
     hall.build();
     assert_eq!(hall.waits(), ["listeners/l for stream_routes/r"]);
-    let ask = Ask { client: [127, 0, 0, 1].into(), server: ([127, 0, 0, 1], 1000).into() };
+    let ask = Ask { client: [127, 0, 0, 1].into(), server: ([127, 0, 0, 1], 1000).into(), sni: None };
     assert!(hall.built.snapshot.route_for(&hall.spec("1000"), &ask).is_none());
     hall.route("r", by_id("u"));
     hall.build();
@@ -260,7 +260,7 @@ fn said(built: &Built) -> impl PartialEq + std::fmt::Debug + use<> {
         now.claims.iter().map(|(p, c)| (*p, c.iter().map(|(c, l)| (c.clone(), l.clone())).collect::<Vec<_>>())).collect();
     let targets: BTreeMap<_, _> = now.targets.iter().map(|(id, t)| (id.clone(), t.spec().clone())).collect();
     let matched: Vec<_> = (999..1004)
-        .flat_map(|port| [1, 2].map(|host| Ask { client: [127, 0, 0, host].into(), server: ([127, 0, 0, 1], port).into() }))
+        .flat_map(|port| [1, 2].map(|host| Ask { client: [127, 0, 0, host].into(), server: ([127, 0, 0, 1], port).into(), sni: None }))
         .map(|ask| now.table.find(&ask).map(|r| (r.id.clone(), r.target.as_ref().map(|t| t.spec().clone()))))
         .collect();
     let links = (built.pending.clone(), built.conflicts.clone(), users, claims);

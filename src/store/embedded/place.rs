@@ -1,13 +1,14 @@
 //! The file's place on disk: its directories, its lock, and its first creation. Knows no keys.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 
 use super::vault::{Fault, create_empty};
+use crate::store::disk::{beside, dir_of, lock, make_dirs, sync_dir};
 
 /// A path that this process alone may use as a store, for as long as this lives.
 ///
@@ -23,11 +24,9 @@ impl Place {
     /// Makes the missing directories and takes the lock. Everything is made for the owner's eyes only.
     pub(super) fn take(path: &Path) -> Result<Self, Fault> {
         make_dirs(dir_of(path))?;
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(beside(path, ".lock"))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Fault::InUse),
-            Err(TryLockError::Error(error)) => Err(error.into()),
+        match lock(path)? {
+            Some(lock) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            None => Err(Fault::InUse),
         }
     }
 
@@ -58,36 +57,6 @@ impl Place {
     }
 }
 
-fn dir_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Makes a directory and those above it, each of them safe from a power cut before anything is put into it.
-fn make_dirs(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let above = dir_of(dir);
-    make_dirs(above)?;
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.and_then(|()| sync_dir(above)),
-    }
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,11 +78,5 @@ mod tests {
         std::fs::write(dir.path().join("store.redb.new"), [0; 5000]).unwrap();
         Place::take(&path).unwrap().open().unwrap();
         assert!(path.exists() && !dir.path().join("store.redb.new").exists());
-    }
-
-    #[test]
-    fn a_bare_name_is_in_the_directory_of_the_process() {
-        assert_eq!(dir_of(Path::new("store.redb")), Path::new("."));
-        assert_eq!(dir_of(Path::new("a/store.redb")), Path::new("a"));
     }
 }

@@ -5,17 +5,23 @@ use std::future::pending;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{Client, WatchOptions, WatchStream};
 use tokio::sync::watch as signal;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::fault::Fault;
 use super::{Shared, members, wire};
+use crate::store::last_good::Kept;
 use crate::store::watch::{Health, Input, Output, Pace, Watcher};
-use crate::store::{Event, Revision, StoreError, Subscription};
+use crate::store::{Event, LastGoodUse, Revision, StoreError, Subscription};
+use crate::telemetry::stamp::rfc3339;
+
+/// How long the first listing may take before the last good set serves in its place.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A subscription.
 pub(super) struct Follower {
@@ -35,6 +41,10 @@ pub(super) struct Follower {
     fault: Option<String>,
     /// The loss was told, and is not over.
     is_lost: bool,
+    /// The cluster that the last listing came from.
+    cluster: u64,
+    /// Of all configuration: the set that serves until the cluster has answered.
+    kept: Option<Arc<Kept>>,
 }
 
 struct Stream {
@@ -59,6 +69,7 @@ impl Follower {
     pub(super) async fn begin(shared: Arc<Shared>, prefix: &str, accept: signal::Receiver<u64>) -> Result<Self, StoreError> {
         let watcher = Watcher::new(Pace::default(), getrandom::u64().unwrap_or(1));
         let is_config = shared.is_config(prefix);
+        let kept = shared.kept().filter(|_| shared.is_all_config(prefix));
         let mut follower = Self {
             shared,
             prefix: prefix.to_owned(),
@@ -72,15 +83,70 @@ impl Follower {
             accept,
             fault: None,
             is_lost: false,
+            cluster: 0,
+            kept: None,
         };
         while follower.outbox.is_empty() {
-            let input = follower.input().await;
-            follower.take(input);
-            if follower.watcher.is_waiting() {
-                return Err(StoreError::Unavailable { reason: follower.fault.unwrap_or_default() });
+            match &kept {
+                None => {
+                    let input = follower.input().await;
+                    follower.take(input);
+                }
+                Some(_) => match timeout_at(follower.began + PATIENCE, follower.input()).await {
+                    Ok(input) => follower.take(input),
+                    Err(_) => follower.fault = Some(format!("no answer within {PATIENCE:?}")),
+                },
+            }
+            let has_failed = follower.watcher.is_waiting() || follower.began.elapsed() >= PATIENCE;
+            match &kept {
+                Some(kept) if has_failed && follower.outbox.is_empty() => follower.serve(kept),
+                None if follower.watcher.is_waiting() => {
+                    return Err(StoreError::Unavailable { reason: follower.fault.unwrap_or_default() });
+                }
+                Some(_) | None => {}
             }
         }
         Ok(follower)
+    }
+
+    /// Gives out the last good set; the watcher goes on as if it had been its listing.
+    fn serve(&mut self, kept: &Arc<Kept>) {
+        let (saved_at, revision) = (kept.saved_at, kept.listing.at);
+        tracing::warn!(
+            prefix = self.prefix,
+            revision,
+            saved_at = rfc3339(saved_at),
+            entries = kept.listing.entries.len(),
+            reason = self.fault.as_deref().unwrap_or_default(),
+            "the store does not answer: the last good set serves"
+        );
+        self.watcher.remember(&kept.listing.entries);
+        self.outbox.push_back(Event::Reset(kept.listing.clone()));
+        if let Some(keeper) = &self.shared.keeper {
+            keeper.take_kept(kept);
+        }
+        self.shared.metrics.set_store_up(false);
+        self.shared.metrics.set_config_stale(true);
+        self.shared.stand(|standing| standing.last_good = Some(LastGoodUse { revision, saved_at }));
+        self.is_lost = true;
+        self.kept = Some(kept.clone());
+    }
+
+    /// Tells the subscriber, and whoever keeps a copy of it.
+    fn emit(&mut self, event: Event) {
+        if self.shared.is_all_config(&self.prefix) {
+            self.shared.forget_kept();
+            if let Some(kept) = self.kept.take() {
+                self.shared.stand(|standing| standing.last_good = None);
+                let is_the_same_cluster = kept.cluster == self.cluster;
+                let was = kept.listing.at;
+                tracing::info!(prefix = self.prefix, was, is_the_same_cluster, "the store answers: the last good set is replaced");
+            }
+            if let Some(keeper) = &self.shared.keeper {
+                keeper.take(self.cluster, &event);
+            }
+        }
+        self.outbox.push_back(event);
     }
 
     /// What happens next. Cancel safe: calls and streams live in `self`.
@@ -138,6 +204,9 @@ impl Follower {
         if let Input::Cancelled { compacted } = &input {
             tracing::debug!(compacted, prefix = self.prefix, "the store ended the watch");
         }
+        if let Input::Page(page) = &input {
+            self.cluster = page.header.cluster;
+        }
         let watcher = std::mem::replace(&mut self.watcher, Watcher::new(Pace::default(), 0));
         let (watcher, outputs) = watcher.step(self.began.elapsed(), input);
         self.watcher = watcher;
@@ -160,7 +229,7 @@ impl Follower {
             }
             Output::Audit { at } => self.audit(at),
             Output::AskProgress => self.ask_progress(),
-            Output::Emit(event) => self.outbox.push_back(event),
+            Output::Emit(event) => self.emit(event),
             Output::Resync(reason) => {
                 if self.is_config {
                     self.shared.metrics.count_resync(reason.as_str());
@@ -220,6 +289,7 @@ impl Follower {
             self.shared.metrics.set_store_up(health.up);
             self.shared.metrics.set_config_stale(!health.up || health.held > 0);
             self.shared.metrics.set_config_held(health.held);
+            self.shared.stand(|standing| (standing.up, standing.held) = (health.up, health.held));
         }
         let prefix = &self.prefix;
         if !health.up && !is_news {

@@ -54,6 +54,11 @@ impl Memory {
         self.seen.is_some_and(|seen| header.is_before(seen))
     }
 
+    /// The subscriber was given this by somebody else: the first listing is held against it.
+    pub(super) fn remember(&mut self, entries: &[Entry]) {
+        self.keys = entries.iter().map(|entry| (entry.key.clone(), entry.modified)).collect();
+    }
+
     /// Takes a listing: as it is, or without its deletes if they are too many.
     pub(super) fn adopt(&mut self, entries: Vec<Entry>, header: Header) -> Event {
         let keys: HashMap<Arc<str>, Revision> = entries.iter().map(|entry| (entry.key.clone(), entry.modified)).collect();
@@ -194,6 +199,21 @@ mod tests {
         memory.adopt((0..30).map(|key| entry(key, 1)).collect(), header(9));
         assert!(matches!(memory.adopt(vec![], header(10)), Event::Reset(_)));
         assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn a_first_listing_is_held_against_what_the_subscriber_has_from_elsewhere() {
+        let all: Vec<Entry> = (0..30).map(|key| entry(key, 1)).collect();
+        let remembering = || {
+            let mut memory = Memory::default();
+            memory.remember(&all);
+            assert!(!memory.doubts(header(1)), "any store may be the first");
+            memory
+        };
+        assert!(matches!(remembering().adopt(all[..20].to_vec(), header(5)), Event::Reset(_)));
+        let mut memory = remembering();
+        assert!(matches!(memory.adopt(all[..2].to_vec(), header(5)), Event::Apply { .. }));
+        assert_eq!((memory.held(), memory.position()), (28, 5));
     }
 
     #[test]
