@@ -261,7 +261,10 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         ("gateway: {ssl: {fallback_sni: a.test.com}}", "gateway.ssl.fallback_sni: "),
         ("gateway: {proxy_protocol: {enable_tcp_pp: true}, stream_proxy: {tcp: [9100]}}", "gateway.proxy_protocol.trusted: absent"),
         ("gateway: {stream_proxy: {tcp: [{addr: 9100, proxy_protocol: true}]}}", "gateway.proxy_protocol.trusted: absent"),
-        ("gateway: {data_encryption: {keyring: [qeddd145sfvddff3]}}", "gateway.data_encryption.keyring: "),
+        (
+            "gateway: {data_encryption: {keyring: [qeddd145sfvddff3]}}",
+            "gateway.data_encryption.keyring: the first key is one that APISIX publishes",
+        ),
         ("gateway: {dns_resolver: [127.0.0.1:1053]}", "gateway.dns_resolver: "),
         ("deployment: {etcd: {host: [\"http://127.0.0.1:2379\"], password: x}}", "deployment.etcd: not used by config_provider embedded"),
         ("deployment: {file: {path: resources.yaml}}", "deployment.file: "),
@@ -442,6 +445,9 @@ fn no_error_shows_a_secret() {
         "deployment:\n  etcd:\n    passwd: hunter2\n",
         "deployment:\n  etcd:\n    password: \"hunter2\n",
         "gateway:\n  data_encryption:\n    keyring: [hunter2\n",
+        "gateway: {data_encryption: {keyring: hunter2}}",
+        "gateway: {data_encryption: {keyring: [hunter2]}}",
+        "gateway: {data_encryption: {keyring: {hunter2: x}}}",
     ] {
         let error = read(text).unwrap_err();
         assert!(!error.contains("hunter2"), "{text}\n{error}");

@@ -28,7 +28,7 @@ const TABLE: [(&str, &str); 16] = [
     ("control", "base model schema store telemetry live snapshot"),
     ("proxy", "base net model telemetry live tls route upstream snapshot"),
     ("listen", "base net model telemetry live tls route snapshot proxy"),
-    ("admin", "base net model schema store telemetry live snapshot control"),
+    ("admin", "base net model schema store telemetry live snapshot control tls"),
 ];
 
 /// The roof: wiring only, may import everything.

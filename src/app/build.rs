@@ -10,12 +10,13 @@ use super::banner::Banner;
 use super::drain::{self, Stop};
 use super::faces::Faces;
 use super::instance::{self, Telling};
-use super::runtime;
+use super::{keyring, runtime};
 use crate::base::drain::{Phase, Trigger, Watch};
 use crate::base::id::{Key, Kind};
 use crate::base::task::{self, PanicHook};
 use crate::conf::{self, Conf, Provider};
 use crate::control::ingest::Ingest;
+use crate::control::ingest::secrets::Secrets;
 use crate::control::reconcile::{Reconciler, ReconcilerParts};
 use crate::control::status::StatusHandle;
 use crate::listen::{Budget, Context, ListenSet, SetParts, WorkerHandle, worker};
@@ -116,7 +117,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let listening = task::spawn(async move { set.run().await });
 
     // east wing
-    let ingest = Arc::new(Ingest::new(schemas.clone()));
+    let ingest = Arc::new(Ingest::new(schemas.clone()).with(Secrets::new(keyring::open(&conf)?)));
     let status = StatusHandle::new();
     let reconciler = ReconcilerParts {
         store: store.clone(),
@@ -124,7 +125,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         ingest: ingest.clone(),
         static_objects: static_objects(&conf),
         registries,
-        cell,
+        cell: cell.clone(),
         status: status.clone(),
         metrics: metrics.clone(),
     };
@@ -151,6 +152,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         store,
         ingest,
         schemas,
+        cell,
         status,
         level,
     };

@@ -46,6 +46,8 @@ pub struct Conf {
     pub provider: Provider,
     /// The prefix of all keys in the store, without a `/` at its end.
     pub prefix: String,
+    /// What private keys are sealed with: the first seals, all open. Each a key, or `$env://NAME` or `$file:///path` of one.
+    pub keyring: Vec<Secret<String>>,
     /// The Admin API; `None`: switched off.
     pub admin: Option<AdminConf>,
     /// Metrics and health; `None`: switched off.

@@ -26,6 +26,10 @@ impl Judge for Plain {
         }
     }
 
+    fn warnings(&self, _: &Key, _: &Value, _: &Resource, _: i64) -> Vec<String> {
+        Vec::new()
+    }
+
     fn read_value(&self, key: &Key, value: &Value, at: u64) -> Verdict {
         if !value["bad"].is_null() {
             return rejected(key, at, Stage::Schema, Violation::new("/bad", "additionalProperties", "it is bad"));

@@ -2,6 +2,7 @@
 //! that it names exists is never decided here.
 
 mod fields;
+pub mod hidden;
 mod json;
 mod listener;
 mod nodes;
@@ -46,6 +47,13 @@ impl Ingest {
     /// Reads with these schemas, without keys to open what is sealed.
     pub fn new(schemas: Arc<Schemas>) -> Self {
         Self { schemas, secrets: Secrets::default() }
+    }
+
+    /// What its writer should know of an accepted value: it serves, but not as it should. `now`: seconds since 1970.
+    pub fn warnings(key: &Key, value: &Value, resource: &Resource, now: i64) -> Vec<String> {
+        let clear = hidden::clear_keys(key.kind, value).into_iter();
+        let clear = clear.map(|at| format!("{at}: the private key is not sealed: whoever reads the store has it"));
+        clear.chain(compile::warnings(resource, now)).collect()
     }
 
     /// Opens what is sealed with these.

@@ -184,9 +184,9 @@ mod tests {
         let (_, rule, text) = first(Kind::Upstream, &json!({"type": "chash"}));
         assert_eq!(rule, "unsupported");
         assert_eq!(text, "type chash is not served by this build yet (known: roundrobin; this build has no other balancer)");
-        let (_, rule, text) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "tls"}}));
+        let (_, rule, text) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "grpc"}}));
         assert_eq!(rule, "unsupported");
-        assert_eq!(text, "upstream.scheme tls is not served by this build yet (known: tcp, udp, http)");
+        assert_eq!(text, "upstream.scheme grpc is not served by this build yet (known: tcp, udp, tls, http)");
     }
 
     #[test]

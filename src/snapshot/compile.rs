@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{L4Route, Registries};
+use super::{L4Route, Registries, certificates};
 use crate::base::addr::Protocol;
 use crate::base::violation::Violation;
-use crate::model::{ClientIdentity, Resource, Ssl, StreamRoute, Upstream, UpstreamRef};
-use crate::tls::check::{self, BadTrust, PairError};
+use crate::model::{Resource, StreamRoute, Upstream, UpstreamRef};
 use crate::upstream::Target;
 
 /// A route takes one entry of the table per name and pair of its addresses; more than this many are refused.
@@ -17,10 +16,11 @@ const PAIRS: usize = 4096;
 pub fn check(resource: &Resource) -> Vec<Violation> {
     match resource {
         Resource::StreamRoute(route) => {
-            pairs(route).into_iter().chain(inline(route).into_iter().flat_map(|u| identity(u, "/upstream"))).collect()
+            let own = inline(route).map(|one| certificates::of_upstream(one, "/upstream")).unwrap_or_default();
+            pairs(route).into_iter().chain(own).collect()
         }
-        Resource::Upstream(one) => identity(one, ""),
-        Resource::Ssl(ssl) => certificates(ssl),
+        Resource::Upstream(one) => certificates::of_upstream(one, ""),
+        Resource::Ssl(ssl) => certificates::of_ssl(ssl),
         Resource::Listener(_) | Resource::Global(_) => Vec::new(),
     }
 }
@@ -42,53 +42,9 @@ fn inline(route: &StreamRoute) -> Option<&Upstream> {
     }
 }
 
-/// What is wrong with the certificate that an upstream brings along.
-fn identity(upstream: &Upstream, at: &str) -> Vec<Violation> {
-    let Some(tls) = &upstream.tls else { return Vec::new() };
-    let mut found = Vec::new();
-    if let Some(ClientIdentity::Inline(own)) = &tls.client
-        && let Err(error) = check::pair(&own.cert, own.key.reveal())
-    {
-        let field = if matches!(error, PairError::Cert(_)) { "client_cert" } else { "client_key" };
-        found.push(Violation::new(format!("{at}/tls/{field}"), rule(error), error.to_string()));
-    }
-    if let Some(Err(error)) = tls.ca.as_deref().map(|ca| check::trust(ca, None)) {
-        found.push(Violation::new(format!("{at}/tls/ca"), "certificate", format!("failed to validate ca: {error}")));
-    }
-    found
-}
-
-/// Whether each key is that of its certificate, and whether there is somebody to trust. The first pair is `cert` and `key`, the
-/// others are those of `certs` and `keys`.
-fn certificates(ssl: &Ssl) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for (at, pair) in ssl.pairs.iter().enumerate() {
-        let Err(error) = check::pair(&pair.cert, pair.key.reveal()) else { continue };
-        let of_cert = matches!(error, PairError::Cert(_));
-        let (field, text) = match at.checked_sub(1) {
-            None => (if of_cert { "/cert".to_owned() } else { "/key".to_owned() }, error.to_string()),
-            Some(item) => {
-                let list = if of_cert { "certs" } else { "keys" };
-                (format!("/{list}/{item}"), format!("failed to handle cert-key pair[{at}]: {error}"))
-            }
-        };
-        found.push(Violation::new(field, rule(error), text));
-    }
-    if let Some(client) = &ssl.client
-        && let Err(error) = check::trust(&client.ca, client.crl.as_deref())
-    {
-        let field = if error == BadTrust::Crl { "/client/crl" } else { "/client/ca" };
-        found.push(Violation::new(field, "certificate", format!("failed to validate client_cert: {error}")));
-    }
-    found
-}
-
-const fn rule(error: PairError) -> &'static str {
-    match error {
-        PairError::Cert(_) => "certificate",
-        PairError::Key(_) => "private_key",
-        PairError::Mismatch => "key_mismatch",
-    }
+/// What should be known of an object that is taken all the same. `now`: seconds since 1970.
+pub fn warnings(resource: &Resource, now: i64) -> Vec<String> {
+    certificates::warnings(resource, now)
 }
 
 /// Whether an object takes part; a disabled one counts as absent for matching and binding.

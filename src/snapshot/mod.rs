@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod cell;
+mod certificates;
 pub mod compile;
 pub mod diff;
 #[cfg(test)]

@@ -55,6 +55,7 @@ pub struct Families {
     pub accept_pauses_total: IntCounterVec,
     pub log_dropped_total: IntCounterVec,
     pub task_panics_total: IntCounterVec,
+    pub tls_certificate_not_after_timestamp_seconds: IntGaugeVec,
     pub build_info: GaugeVec,
     pub start_time_seconds: Gauge,
 }
@@ -159,6 +160,11 @@ impl Metrics {
             )?,
             log_dropped_total: counters("log_dropped_total", "Lines dropped because their sink was blocked", &["sink"])?,
             task_panics_total: counters("task_panics_total", "Panics of long-lived tasks, each restarted", &["task"])?,
+            tls_certificate_not_after_timestamp_seconds: gauges(
+                "tls_certificate_not_after_timestamp_seconds",
+                "When the first certificate of an ssl object expires, in seconds since 1970",
+                &["cert"],
+            )?,
             build_info,
             start_time_seconds: start,
             registry,

@@ -16,6 +16,9 @@ pub enum BadCert {
     /// Not PEM, or PEM of something else.
     #[error("there is no certificate in the PEM text")]
     None,
+    /// It would be stored and shown where no key belongs.
+    #[error("there is a private key in the text of the certificate; it belongs into a field for keys")]
+    PrivateKey,
     /// PEM around something that is no certificate.
     #[error("certificate {0} of the PEM text is not an X.509 certificate")]
     Der(usize),
@@ -68,6 +71,9 @@ pub enum BadTrust {
 
 /// The certificates of a PEM text, in order; at least one, each well-formed.
 pub fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, BadCert> {
+    if pem.contains("PRIVATE KEY-----") {
+        return Err(BadCert::PrivateKey);
+    }
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let found = found.map_err(|_| BadCert::None)?;
     if found.is_empty() {

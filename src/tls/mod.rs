@@ -8,6 +8,7 @@ pub(crate) mod fixture;
 mod handshake;
 pub mod hello;
 mod index;
+pub mod inspect;
 mod provider;
 mod server;
 mod words;

@@ -33,6 +33,8 @@ pub struct Conf {
     /// Where the last good set of that cluster is kept, if not in the gateway's own folder.
     pub last_good: Option<std::path::PathBuf>,
     pub instance: Option<String>,
+    /// `data_encryption.keyring`, as YAML.
+    pub keyring: Option<String>,
     /// Where the store lives, if not in the gateway's own folder.
     pub store: Option<std::path::PathBuf>,
 }
@@ -55,6 +57,7 @@ impl Conf {
             prefix: None,
             last_good: None,
             instance: None,
+            keyring: None,
         }
     }
 
@@ -70,6 +73,12 @@ impl Conf {
         self
     }
 
+    /// What private keys are sealed with, as YAML: one entry, or a list.
+    pub fn keyring(mut self, yaml: &str) -> Self {
+        self.keyring = Some(yaml.into());
+        self
+    }
+
     pub fn drain_timeout(mut self, text: &str) -> Self {
         self.drain_timeout = Some(text.into());
         self
@@ -80,6 +89,9 @@ impl Conf {
         let mut out = format!("{}:\n  proxy_mode: stream\n", self.top);
         if let Some(time) = &self.drain_timeout {
             writeln!(out, "  drain_timeout: {time}").unwrap();
+        }
+        if let Some(keyring) = &self.keyring {
+            writeln!(out, "  data_encryption:\n    keyring: {keyring}").unwrap();
         }
         out.push_str("  stream_proxy:\n");
         for (transport, entries) in [("tcp", &self.tcp), ("udp", &self.udp)].iter().filter(|(_, entries)| !entries.is_empty()) {

@@ -3,7 +3,7 @@
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::super::envelope::{Answer, item, value_of};
+use super::super::envelope::{Answer, item, shown, value_of};
 use super::super::query::Query;
 use super::Ask;
 use crate::base::id::Kind;
@@ -29,7 +29,7 @@ pub(super) async fn list(ask: &Ask<'_>) -> Result<Answer, Answer> {
         found.sort_by_key(|(entry, _)| entry.created);
         found = page.of(found);
     }
-    let items: Vec<Value> = found.into_iter().map(|(entry, value)| item(&entry, value)).collect();
+    let items: Vec<Value> = found.into_iter().map(|(entry, value)| item(&entry, shown(ask.kind, value))).collect();
     Ok(Answer::ok(&json!({ "list": items, "total": total })))
 }
 

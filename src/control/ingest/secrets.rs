@@ -63,6 +63,11 @@ impl Secrets {
         Self { keyring, env: |name| std::env::var(name).ok() }
     }
 
+    /// The keys.
+    pub(super) const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
     #[cfg(test)]
     pub(super) fn with_env(self, env: fn(&str) -> Option<String>) -> Self {
         Self { env, ..self }

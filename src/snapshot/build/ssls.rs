@@ -1,4 +1,5 @@
-//! Certificates: those for clients in the index by name, those for nodes with the upstreams that name them.
+//! Certificates: those for clients in the index by name, those for nodes with the upstreams that name them; when they expire, for
+//! whoever watches that.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use super::{Work, object};
 use crate::base::id::{Id, Key, Kind};
 use crate::model::{Resource, Ssl, SslUsage, Stored};
 use crate::tls::Rank;
+use crate::tls::inspect::Facts;
 
 impl Work<'_> {
     pub(super) fn ssl(&mut self, key: &Key) {
@@ -14,6 +16,8 @@ impl Work<'_> {
         if old == new {
             return;
         }
+        self.registries.metrics.set_certificate(&key.id, new.as_ref().and_then(|(_, ssl)| expires(ssl)));
+        self.compiled += usize::from(new.is_some());
         for (rank, old) in old.iter().filter(|(_, ssl)| ssl.usage == SslUsage::Server) {
             for name in &old.snis {
                 self.next.certificates.remove(name, rank);
@@ -26,7 +30,6 @@ impl Work<'_> {
     }
 
     fn show(&mut self, rank: &Rank, ssl: &Ssl) {
-        self.compiled += 1;
         match self.registries.identities.identity(ssl) {
             Ok(identity) => {
                 for name in &ssl.snis {
@@ -54,4 +57,9 @@ fn ssl(stored: &Stored) -> Option<&Arc<Ssl>> {
         Resource::Ssl(ssl) => Some(ssl),
         Resource::Listener(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
     }
+}
+
+/// When the first of its certificates expires.
+fn expires(ssl: &Ssl) -> Option<i64> {
+    ssl.pairs.iter().filter_map(|pair| Some(Facts::of(&pair.cert).ok()?.not_after)).min()
 }
