@@ -26,6 +26,12 @@ define need
 	fi
 endef
 
+# the module with which nginx speaks anything but HTTP: a package of its own
+define nginx-stream
+	@[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || \
+	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq libnginx-mod-stream >/dev/null; }
+endef
+
 run: setup-build
 	$(CARGO) build --release --locked
 	exec target/release/sluice run --config $(CONFIG)
@@ -92,12 +98,12 @@ setup-lint:
 setup-test:
 	$(call need,mariadbd mariadb-server mariadb mariadb-client redis-server redis-server redis-cli redis-tools curl curl \
 	  ip iproute2 python3 python3 prometheus prometheus unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace \
-	  etcd etcd-server etcdctl etcd-client openssl openssl)
+	  etcd etcd-server etcdctl etcd-client openssl openssl nginx nginx haproxy haproxy)
+	$(nginx-stream)
 
 setup-bench:
 	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 sysctl procps unshare util-linux)
-	@[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || \
-	  { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libnginx-mod-stream >/dev/null; }
+	$(nginx-stream)
 
 setup-schemathesis:
 	$(call need,python3 python3 curl curl ip iproute2 unshare util-linux)

@@ -38,6 +38,7 @@ mod layers;
 mod lifecycle;
 mod observability;
 mod openapi;
+mod proxy_protocol;
 mod schema;
 mod sealed;
 mod seed_mysql;

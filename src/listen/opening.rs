@@ -160,7 +160,7 @@ mod tests {
         let (listener, began) = (listener(&[]), Instant::now());
         // a byte a second for as long as it is let: only a deadline for all of the header ends that
         let drip = async {
-            for byte in b"PROXY UNKNOWN and so on".iter() {
+            for byte in b"PROXY UNKNOWN and so on" {
                 case.client.write_all(&[*byte]).await.unwrap();
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

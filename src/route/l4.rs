@@ -387,8 +387,8 @@ mod tests {
                 server_addr,
                 remote_addr,
                 server_port,
-                order,
                 snis,
+                order,
                 ..route(&format!("r{at}"))
             };
             list.into_iter().enumerate().map(make).collect()

@@ -19,6 +19,8 @@ pub struct Conf {
     pub tcp: Vec<String>,
     /// Entries of `stream_proxy.udp`.
     pub udp: Vec<String>,
+    /// What stands under `proxy_protocol`, in braces.
+    pub proxy_protocol: Option<String>,
     pub admin_ip: String,
     pub admin_port: u16,
     pub metrics_port: u16,
@@ -35,6 +37,7 @@ pub struct Conf {
     pub instance: Option<String>,
     /// `data_encryption.keyring`, as YAML.
     pub keyring: Option<String>,
+    pub fallback_sni: Option<String>,
     /// Where the store lives, if not in the gateway's own folder.
     pub store: Option<std::path::PathBuf>,
 }
@@ -45,6 +48,7 @@ impl Conf {
             top: "gateway",
             tcp: Vec::new(),
             udp: Vec::new(),
+            proxy_protocol: None,
             admin_ip: "127.0.0.1".into(),
             admin_port: ports::free(),
             metrics_port: ports::free(),
@@ -58,6 +62,7 @@ impl Conf {
             last_good: None,
             instance: None,
             keyring: None,
+            fallback_sni: None,
         }
     }
 
@@ -79,6 +84,18 @@ impl Conf {
         self
     }
 
+    /// The name for clients that give none by TLS.
+    pub fn fallback_sni(mut self, name: &str) -> Self {
+        self.fallback_sni = Some(name.into());
+        self
+    }
+
+    /// The switches of the PROXY protocol, as a YAML map in braces.
+    pub fn proxy_protocol(mut self, switches: &str) -> Self {
+        self.proxy_protocol = Some(switches.into());
+        self
+    }
+
     pub fn drain_timeout(mut self, text: &str) -> Self {
         self.drain_timeout = Some(text.into());
         self
@@ -92,6 +109,12 @@ impl Conf {
         }
         if let Some(keyring) = &self.keyring {
             writeln!(out, "  data_encryption:\n    keyring: {keyring}").unwrap();
+        }
+        if let Some(name) = &self.fallback_sni {
+            writeln!(out, "  ssl:\n    fallback_sni: {name}").unwrap();
+        }
+        if let Some(switches) = &self.proxy_protocol {
+            writeln!(out, "  proxy_protocol: {switches}").unwrap();
         }
         out.push_str("  stream_proxy:\n");
         for (transport, entries) in [("tcp", &self.tcp), ("udp", &self.udp)].iter().filter(|(_, entries)| !entries.is_empty()) {

@@ -40,6 +40,11 @@ fn unserved(fields: &Fields<'_>, found: &mut Found) {
         None | Some("tcp") => {}
         Some(other) => refuse("protocol", &format!("{other} listeners")),
     }
+    for name in ["proxy_protocol", "proxy_protocol_to_upstream"] {
+        if fields.get(name).is_some() && fields.text("protocol") == Some("udp") {
+            refuse(name, "the PROXY protocol on udp listeners");
+        }
+    }
     for (name, what) in UNSERVED {
         if fields.get(name).is_some() {
             refuse(name, what);

@@ -24,7 +24,7 @@ fn inet() -> Vec<u8> {
 fn header(bytes: &[u8]) -> Header {
     match parse(bytes) {
         Step::Header(header) => header,
-        other => panic!("{}: {other:?}", bytes.escape_ascii()),
+        other @ (Step::NeedMore | Step::Bad(_)) => panic!("{}: {other:?}", bytes.escape_ascii()),
     }
 }
 
