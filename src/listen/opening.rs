@@ -15,6 +15,7 @@ use crate::live::sessions::{Claim, Session};
 use crate::model::{Listener, ProxyProtocol};
 use crate::net::proxy_header;
 use crate::telemetry::Metrics;
+use crate::tls::hello::Hello;
 
 /// The header has to be there so long after the connection was accepted.
 const HEADER: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ pub(super) struct Opening {
     /// The name in its ClientHello: in lower case, without a trailing dot.
     pub(super) sni: Option<Box<str>>,
     /// The ClientHello, and what came with it, where one is awaited.
-    pub(super) hello: Option<Vec<u8>>,
+    pub(super) hello: Option<(Hello, Vec<u8>)>,
 }
 
 /// Whether a listener waits for anything before it routes.
@@ -52,7 +53,7 @@ pub(super) async fn read(
             return Ok(Opening::default());
         }
         let (hello, bytes) = secure::greet(stream, session, began, metrics).await?;
-        Ok(Opening { sni: hello.sni, hello: Some(bytes) })
+        Ok(Opening { sni: hello.sni.clone(), hello: Some((hello, bytes)) })
     });
     poll_fn(|cx| match session.poll_end(cx) {
         std::task::Poll::Ready(reason) => std::task::Poll::Ready(Err(reason)),

@@ -14,6 +14,7 @@ use crate::base::reason::Reason;
 use crate::live::sessions::{Session, Tls};
 use crate::proxy::tcp::{Client, Plan};
 use crate::telemetry::Metrics;
+use crate::tls::hello::Hello;
 use crate::tls::{self, AlertDescription, Channel, Kind};
 
 /// The handshake has to be over so long after the connection was accepted.
@@ -23,12 +24,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// What the session ends with; it is counted with its kind.
-pub(super) async fn greet(
-    stream: &TcpStream,
-    session: &Session,
-    began: Instant,
-    metrics: &Metrics,
-) -> Result<(tls::hello::Hello, Vec<u8>), Reason> {
+pub(super) async fn greet(stream: &TcpStream, session: &Session, began: Instant, metrics: &Metrics) -> Result<(Hello, Vec<u8>), Reason> {
     let gathered = timeout_at(began + HANDSHAKE, tls::gather(stream)).await;
     let kind = match gathered {
         Ok(Ok((hello, bytes))) => {
@@ -51,13 +47,13 @@ pub(super) async fn greet(
 /// What the session ends with.
 pub(super) async fn settle(
     stream: TcpStream,
-    hello: Vec<u8>,
+    (hello, bytes): (Hello, Vec<u8>),
     routed: Result<Plan, Reason>,
     session: &Session,
     (context, began): (&Context, Instant),
 ) -> Result<(Plan, Client), Reason> {
     let plan = match routed {
-        Ok(plan) if plan.route.tls_passthrough => return through(stream, hello, plan),
+        Ok(plan) if plan.route.tls_passthrough => return through(stream, bytes, plan),
         Ok(plan) => plan,
         Err(reason) => {
             turn_away(&stream, session, began).await;
@@ -70,7 +66,8 @@ pub(super) async fn settle(
         turn_away(&stream, session, began).await;
         return Err(Reason::SniNoMatch);
     };
-    let accepted = timeout_at(began + HANDSHAKE, unless_ended(session, tls::accept(&stream, identity.config().clone(), hello))).await;
+    let accepted =
+        timeout_at(began + HANDSHAKE, unless_ended(session, tls::accept(&stream, identity.config().clone(), &hello, bytes))).await;
     let kind = match accepted {
         Ok(Ok(Ok(channel))) => {
             agreed(&channel, session, &context.metrics);

@@ -25,6 +25,9 @@ pub enum Failed {
     /// No ClientHello.
     #[error(transparent)]
     Hello(#[from] Bad),
+    /// No version in common.
+    #[error("nothing newer than TLS 1.1")]
+    Old,
     /// The protocol.
     #[error(transparent)]
     Tls(#[from] Broken),
@@ -45,6 +48,7 @@ impl Failed {
             Self::Hello(Bad::TooLarge) => Kind::TooLarge,
             Self::Tls(Broken::Tls(error)) => error.into(),
             Self::Tls(Broken::Exhausted) | Self::Name => Kind::Internal,
+            Self::Old => Kind::Incompatible,
             Self::Io(_) => Kind::Closed,
         }
     }
@@ -71,10 +75,15 @@ pub async fn gather(tcp: &TcpStream) -> Result<(Hello, Vec<u8>), Failed> {
     }
 }
 
-/// A server's handshake that begins with these bytes. Over when the client has proved what it has to; what it sent beyond that is
+/// A server's handshake that begins with a hello and the bytes that it came in. Over when the client has proved what it has to; what it sent beyond that is
 /// in the channel.
-pub async fn accept(tcp: &TcpStream, config: Arc<ServerConfig>, hello: Vec<u8>) -> Result<Box<Channel>, Failed> {
-    shake(tcp, Box::new(Channel::server(config)?), hello).await
+pub async fn accept(tcp: &TcpStream, config: Arc<ServerConfig>, hello: &Hello, bytes: Vec<u8>) -> Result<Box<Channel>, Failed> {
+    if hello.old {
+        // the library would miss an extension first that such clients do not have, and say so
+        refuse(tcp, AlertDescription::ProtocolVersion).await;
+        return Err(Failed::Old);
+    }
+    shake(tcp, Box::new(Channel::server(config)?), bytes).await
 }
 
 /// A client's handshake with a node. `asked` is the name that our own client asked for, `node` the host of the node.

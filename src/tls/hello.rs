@@ -18,6 +18,8 @@ const LONGEST_RECORD: usize = 1 << 14;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
+const SUPPORTED_VERSIONS: u16 = 43;
+const TLS12: u16 = 0x0303;
 const HOST_NAME: u8 = 0;
 /// The longest name of the DNS in text.
 const LONGEST_NAME: usize = 253;
@@ -28,6 +30,8 @@ pub struct Hello {
     /// The name, in lower case and without a trailing dot; `None` if the client gave none, or an address, which is no name
     /// (RFC 6066, 3).
     pub sni: Option<Box<str>>,
+    /// Whether it speaks nothing newer than TLS 1.1 (RFC 8446, 4.2.1: newer versions are told by an extension, 1.2 without it).
+    pub old: bool,
 }
 
 /// Bytes that are no ClientHello.
@@ -161,25 +165,27 @@ impl<'a> Fields<'a> {
 /// Reads a whole ClientHello message; `None` if it is against the grammar.
 fn hello(message: &[u8]) -> Option<Hello> {
     let mut fields = Fields(message.get(MESSAGE..)?);
-    fields.take(2 + 32)?;
+    let version = fields.short()?;
+    fields.take(32)?;
     let session = fields.small()?;
     let suites = fields.large()?;
     let compression = fields.small()?;
     if session.len() > 32 || suites.is_empty() || !suites.len().is_multiple_of(2) || compression.is_empty() {
         return None;
     }
-    let mut found = None;
+    let (mut found, mut old) = (None, version < TLS12);
     // a hello without any extension is as old as TLS 1.0, and legal
     if !fields.0.is_empty() {
         let mut extensions = Fields(fields.large()?);
         while !extensions.0.is_empty() {
             let (kind, content) = (extensions.short()?, extensions.large()?);
+            old &= kind != SUPPORTED_VERSIONS;
             if kind == SERVER_NAME && found.replace(server_name(content)?).is_some() {
                 return None;
             }
         }
     }
-    fields.0.is_empty().then(|| Hello { sni: found.flatten() })
+    fields.0.is_empty().then(|| Hello { sni: found.flatten(), old })
 }
 
 /// The one name of the extension. An address is no name; other kinds of names than host names do not exist.

@@ -49,7 +49,7 @@ fn a_post_quantum_hello_cut_anywhere_is_found_as_soon_as_it_is_whole() {
     for cut in 0..hello.len() {
         let mut scan = Scan::default();
         assert_eq!(scan.step(&hello[..cut]), Ok(Step::More), "{cut}");
-        assert_eq!(scan.step(&hello), Ok(Step::Hello(Hello { sni: Some("a.test.com".into()) })), "{cut}");
+        assert_eq!(scan.step(&hello), Ok(Step::Hello(Hello { sni: Some("a.test.com".into()), old: false })), "{cut}");
     }
 }
 
@@ -62,7 +62,7 @@ fn a_hello_byte_by_byte_in_records_of_every_size_is_found() {
         for end in 1..hello.len() {
             assert_eq!(scan.step(&hello[..end]), Ok(Step::More), "records of {most}, {end}");
         }
-        assert_eq!(scan.step(&hello), Ok(Step::Hello(Hello { sni: Some("b.test.com".into()) })), "records of {most}");
+        assert_eq!(scan.step(&hello), Ok(Step::Hello(Hello { sni: Some("b.test.com".into()), old: false })), "records of {most}");
     }
 }
 
@@ -116,4 +116,18 @@ fn no_more_than_sixteen_kibibytes_are_waited_for() {
     let drip = made(&padding(8000), 1);
     assert_eq!(whole(&drip[..LIMIT - 1]), Ok(Step::More));
     assert_eq!(whole(&drip[..LIMIT]), Err(Bad::TooLarge));
+}
+
+#[test]
+fn a_client_that_knows_nothing_newer_than_tls_1_1_is_told_apart() {
+    let old = |bytes: &[u8]| matches!(whole(bytes), Ok(Step::Hello(Hello { old: true, .. })));
+    let versions = [0, 43, 0, 3, 2, 3, 4];
+    let mut hello = made(&versions, 500);
+    assert!(!old(&hello));
+    hello[10] = 1;
+    assert!(!old(&hello), "the extension goes before the old field");
+    let mut hello = made(&[], 500);
+    assert!(!old(&hello));
+    hello[10] = 2;
+    assert!(old(&hello));
 }
