@@ -179,7 +179,8 @@ impl Channel {
         let run = self.run(incoming, &mut early, answers, Then::Nothing);
         incoming.drain(..run.used.min(incoming.len()));
         self.early = early;
-        if run.result.is_ok() && !self.is_handshaking() {
+        // an empty vector has room that a session would hold for its life
+        if run.result.is_ok() && !self.is_handshaking() && !incoming.is_empty() {
             self.rest = std::mem::take(incoming);
         }
         run.result

@@ -125,7 +125,8 @@ impl ResolvesServerCert for Pairs {
         let fits = |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
         let is_rsa = |pair: &&Arc<CertifiedKey>| pair.key.algorithm() == rustls::SignatureAlgorithm::RSA;
         // false goes before true, and among equals the first stays
-        self.0.iter().filter(fits).min_by_key(is_rsa).cloned()
+        // where none fits, any: the library then says that no signature is in common, and not that access is denied
+        self.0.iter().filter(fits).min_by_key(is_rsa).or(self.0.first()).cloned()
     }
 }
 
