@@ -113,7 +113,7 @@ fn what_is_no_hello_is_closed_at_once_and_counted_by_kind() {
 }
 
 #[test]
-fn a_slow_hello_is_closed_at_the_deadline_and_held_within_its_bound() {
+fn a_slow_hello_is_closed_at_the_deadline() {
     let f = fixture();
     let begin = Instant::now();
     let mut silent = client::connect(f.addr);
