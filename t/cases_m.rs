@@ -102,8 +102,7 @@ fn what_is_no_certificate_with_its_key_is_refused_with_its_reason() {
     says(&more, 400, "mismatched number of certs and keys", "more certificates than keys");
 
     // a key that somebody else's keyring sealed, in APISIX's form
-    let hex: String = b"a-foreign-key-16".iter().map(|b| format!("{b:02x}")).collect();
-    let sealed = encrypt(&ec.key, &hex);
+    let sealed = encrypt(&ec.key, 0x6120_666f_7265_6967_6e20_6b65_7920_3136);
     says(&put(&with(ssl(&ec), json!({"key": sealed}))), 400, "failed to decrypt previous encrypted key", "C15");
     let second = put(&with(ssl(&ec), json!({"certs": [ec.cert], "keys": [sealed]})));
     says(&second, 400, "failed to handle cert-key pair[1]: failed to decrypt previous encrypted key", "C15");
@@ -111,11 +110,12 @@ fn what_is_no_certificate_with_its_key_is_refused_with_its_reason() {
 }
 
 /// As APISIX encrypts: the key is the first vector too.
-pub fn encrypt(pem: &str, hex: &str) -> String {
+pub fn encrypt(pem: &str, key: u128) -> String {
+    let hex = format!("{key:032x}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("key");
     fs::write(&file, pem).unwrap();
-    let args = ["enc", "-aes-128-cbc", "-K", hex, "-iv", hex, "-base64", "-A", "-in"];
+    let args = ["enc", "-aes-128-cbc", "-K", &hex, "-iv", &hex, "-base64", "-A", "-in"];
     let output = Command::new("openssl").args(args).arg(&file).output().unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap()

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::cases_m::{pairs, ssl};
 use crate::support::gateway::upstream;
 use crate::support::store::put_raw;
 use crate::support::upstream::{self as servers, Refusing, Server};
@@ -47,6 +48,7 @@ impl Watched {
             gateway.admin().must_put("stream_routes", id, &json!({"server_port": addr.port(), "upstream_id": id}));
             gateway.listen(id, addr);
         }
+        gateway.admin().must_put("ssls", "site", &ssl(&pairs().0));
         let busy = squatter.local_addr().unwrap().to_string();
         gateway.admin().must_put("listeners", "busy", &json!({"protocol": "tcp", "addr": busy}));
         Self { gateway, serves, fails, echo, _refusing: refusing, _squatter: squatter, _store: store }

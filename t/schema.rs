@@ -116,7 +116,8 @@ fn fields(schema: &Value, at: &str, each: &mut dyn FnMut(&str, &Value)) {
     match schema {
         // a condition names fields to ask for them, not to describe them
         Value::Object(map) => {
-            map.iter().filter(|(k, _)| !["examples", "if"].contains(&k.as_str())).for_each(|(k, v)| fields(v, &pointer::child(at, k), each))
+            let meant = map.iter().filter(|(k, _)| !["examples", "if"].contains(&k.as_str()));
+            meant.for_each(|(k, v)| fields(v, &pointer::child(at, k), each));
         }
         Value::Array(items) => items.iter().enumerate().for_each(|(i, v)| fields(v, &pointer::child(at, &i.to_string()), each)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -182,11 +182,10 @@ fn a_rotated_keyring_opens_what_the_old_one_sealed_and_a_patch_seals_it_anew() {
 #[test]
 fn what_apisix_encrypted_is_read_and_sealed_by_the_next_write() {
     let (ec, _) = pairs();
-    let hex: String = b"edd1c9f0985e76a2".iter().map(|b| format!("{b:02x}")).collect();
     let dir = tempfile::tempdir().unwrap();
     let mut conf = Conf::new().keyring("[a-key-of-our-own-1, qeddd145sfvddff3, edd1c9f0985e76a2]");
     conf.store = Some(dir.path().join("store.redb"));
-    let value = json!({"cert": ec.cert, "key": encrypt(&ec.key, &hex), "sni": "test.com"});
+    let value = json!({"cert": ec.cert, "key": encrypt(&ec.key, u128::from_be_bytes(*b"edd1c9f0985e76a2")), "sni": "test.com"});
     put_raw(&dir.path().join("store.redb"), &[("/sluice/ssls/1".into(), value.to_string().into_bytes())]);
     let gateway = Gateway::start(conf);
     soon("it serves", || gateway.control("GET", "/v1/config/ssls/1").json()["state"] == "active");

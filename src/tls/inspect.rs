@@ -1,5 +1,7 @@
 //! What a certificate says of itself, for people and metrics. Trusts nothing and verifies nothing.
 
+use std::fmt::Write as _;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -63,7 +65,7 @@ impl Facts {
             serial: cert.raw_serial_as_string(),
             not_before: cert.validity().not_before.timestamp(),
             not_after: cert.validity().not_after.timestamp(),
-            fingerprint: digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+            fingerprint: hex(digest(&SHA256, der).as_ref()),
             key_type: key_type(&cert),
             names: names(&cert),
         })
@@ -79,6 +81,14 @@ impl Facts {
             Validity::Valid
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // writing to a String cannot fail
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn key_type(cert: &X509Certificate<'_>) -> String {
