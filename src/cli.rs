@@ -59,7 +59,7 @@ enum Command {
     /// Print the JSON Schema of a kind of resource
     Schema {
         /// One kind; its plural is understood
-        #[arg(value_parser = kind, value_name = "listener|stream_route|upstream|ssl|setting")]
+        #[arg(value_parser = kind, value_name = "listener|stream_route|route|upstream|ssl|setting")]
         kind: Kind,
     },
     /// Seal a private key for pasting into an object

@@ -311,6 +311,13 @@ fn etcd_needs_no_more_than_its_name() {
 }
 
 #[test]
+fn members_that_are_not_verified_are_a_risk_that_is_told() {
+    let conf = etcd("    host: [https://a:1]\n    tls: {verify: false}\n").unwrap();
+    assert!(etcd_conf(&conf).tls.as_ref().unwrap().unverified);
+    assert!(conf.notices[0].contains("deployment.etcd.tls.verify is false"), "{:?}", conf.notices);
+}
+
+#[test]
 fn every_key_of_etcd_is_read() {
     let conf = etcd(
         "    host:
@@ -348,7 +355,7 @@ fn every_key_of_etcd_is_read() {
     ];
     let conf = with("", &env).unwrap();
     assert_eq!(etcd_conf(&conf).hosts, ["https://a:1", "https://b:2"]);
-    assert_eq!(etcd_conf(&conf).tls, Some(EtcdTlsConf { identity: None, ca: Some("x.pem".into()), sni: None }));
+    assert_eq!(etcd_conf(&conf).tls, Some(EtcdTlsConf { identity: None, ca: Some("x.pem".into()), sni: None, unverified: false }));
 }
 
 #[test]
@@ -363,7 +370,11 @@ fn what_etcd_cannot_be_is_told_with_its_line() {
         ("    user: a\n", "4: `deployment.etcd.user`: there is no `password` beside it"),
         ("    password: hunter2\n", "4: `deployment.etcd.password`: there is no `user` beside it"),
         ("    tls: {ca: ca.pem}\n", "4: `deployment.etcd.tls`: the hosts are http: write https"),
-        ("    host: [https://a:1]\n    tls:\n      verify: false\n", "6: `deployment.etcd.tls.verify`: the servers are always verified"),
+        (
+            "    host: [https://a:1]\n    tls:\n      verify: false\n      ca: x\n",
+            "7: `deployment.etcd.tls.ca`: `verify` is false: no authority is asked",
+        ),
+        ("    host: [http://a:1]\n    tls:\n      verify: false\n", "6: `deployment.etcd.tls`: the hosts are http: write https"),
         ("    host: [https://a:1]\n    tls: {cert: c.pem}\n", "5: `deployment.etcd.tls.cert`: there is no `key` beside it"),
         ("    host: [https://a:1]\n    tls: {key: k.pem}\n", "5: `deployment.etcd.tls.key`: there is no `cert` beside it"),
         ("    hosts: [https://a:1]\n", "4: unknown key `hosts` in `deployment.etcd` (did you mean `host`?)"),

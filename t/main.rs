@@ -39,6 +39,7 @@ mod lifecycle;
 mod observability;
 mod openapi;
 mod proxy_protocol;
+mod routes;
 mod schema;
 mod sealed;
 mod seed_mysql;

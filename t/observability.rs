@@ -116,6 +116,22 @@ fn the_metrics_of_a_busy_gateway_pass_promtool() {
 }
 
 #[test]
+fn what_should_never_happen_is_exported_as_zero() {
+    let watched = Watched::start();
+    let text = watched.metrics();
+    let zero = |name: &str, label: &str, word: &str| {
+        assert!(text.contains(&format!("\n{name}{{{label}=\"{word}\"}} 0\n")), "{name} of {word}\n{text}");
+    };
+    for word in ["descriptors", "memory"] {
+        zero("sluice_accept_pauses_total", "resource", word);
+    }
+    zero("sluice_log_dropped_total", "sink", "access");
+    for task in sheet::tasks() {
+        zero("sluice_task_panics_total", "task", &task);
+    }
+}
+
+#[test]
 fn configuration_and_alerts_pass_promtool_and_their_unit_tests() {
     promtool(&["check", "config", "prometheus.yml"], b"");
     promtool(&["check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"], b"");

@@ -53,10 +53,18 @@ fn refused(kind: Kind, id: Option<&str>, object: &Value, name: &str) -> Rejected
     }
 }
 
+/// HTTP routes are refused as a whole, once nothing else is wrong with them.
+fn not_served_yet(kind: Kind, rejected: &Rejected) -> bool {
+    let whole = |v: &sluice::base::violation::Violation| (v.path.as_str(), v.rule.as_str()) == ("", "unsupported");
+    kind == Kind::Route && matches!(&rejected.violations[..], [only] if whole(only))
+}
+
 #[test]
 fn every_valid_example_is_accepted() {
     for (path, kind, object) in files("valid") {
-        if let Verdict::Rejected(r) = read(kind, None, &object) {
+        if let Verdict::Rejected(r) = read(kind, None, &object)
+            && !not_served_yet(kind, &r)
+        {
             panic!("{}: {:?}", path.display(), r.violations);
         }
     }
@@ -160,12 +168,10 @@ fn the_examples_of_a_field_obey_its_rules() {
         }
         for example in document["examples"].as_array().unwrap() {
             // a certificate is shown as a reference, which leads nowhere here
-            let environment = |r: &Rejected| r.violations.iter().all(|v| v.rule == "environment");
-            let taken = match read(kind, None, example) {
-                Verdict::Accepted(_) => true,
-                Verdict::Rejected(rejected) => kind == Kind::Ssl && environment(&rejected),
-            };
-            assert!(taken, "{kind}: {example}");
+            let environment = |r: &Rejected| kind == Kind::Ssl && r.violations.iter().all(|v| v.rule == "environment");
+            if let Verdict::Rejected(r) = read(kind, None, example) {
+                assert!(not_served_yet(kind, &r) || environment(&r), "{kind}: {example}");
+            }
         }
     }
 }
@@ -216,6 +222,12 @@ fn name() -> impl Strategy<Value = String> {
         "tls",
         "checks",
         "default_timeout",
+        "match",
+        "hosts",
+        "paths",
+        "methods",
+        "statement",
+        "transforms",
         "127.0.0.1:80",
         "[::1]:80",
         "::1",

@@ -31,7 +31,7 @@ pub(super) fn list(parts: &ControlParts) -> Answer {
 fn ssl(resource: &Resource) -> Option<&Ssl> {
     match resource {
         Resource::Ssl(ssl) => Some(ssl),
-        Resource::Listener(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
+        Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
     }
 }
 

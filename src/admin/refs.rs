@@ -20,9 +20,11 @@ struct Reference {
 }
 
 /// Every kind of reference.
-const REFERENCES: [Reference; 4] = [
+const REFERENCES: [Reference; 6] = [
     Reference { from: Kind::StreamRoute, at: "/upstream_id", to: Kind::Upstream },
     Reference { from: Kind::StreamRoute, at: "/upstream/tls/client_cert_id", to: Kind::Ssl },
+    Reference { from: Kind::Route, at: "/upstream_id", to: Kind::Upstream },
+    Reference { from: Kind::Route, at: "/upstream/tls/client_cert_id", to: Kind::Ssl },
     Reference { from: Kind::Upstream, at: "/tls/client_cert_id", to: Kind::Ssl },
     Reference { from: Kind::Listener, at: "/stream_route_id", to: Kind::StreamRoute },
 ];

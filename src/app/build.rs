@@ -59,7 +59,7 @@ pub(super) struct Gateway {
 
 /// Makes every part and starts it.
 pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
-    let stop = Stop::new()?;
+    let mut stop = Stop::new()?;
     let level = start_log(&conf)?;
     let instance = instance::name(&conf);
     let descriptors = limits::raise_descriptors();
@@ -69,6 +69,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let metrics = Metrics::new().context("metrics")?;
     metrics.set_build_info(env!("CARGO_PKG_VERSION"), SystemTime::now());
     let access = start_access_log(&conf, &instance, &metrics)?;
+    stop.reopens(access.clone());
     let schemas = Arc::new(Schemas::compile()?);
     let panics: PanicHook = {
         let metrics = metrics.clone();
@@ -221,7 +222,7 @@ pub(super) async fn open_store(provider: &Provider, prefix: &str, metrics: &Metr
         Provider::Embedded { path } => Arc::new(Embedded::open(path, metrics.clone()).await?),
         Provider::Etcd(etcd) => {
             let etcd = etcd.clone();
-            let tls = etcd.tls.map(|conf::EtcdTlsConf { identity, ca, sni }| EtcdTls { identity, ca, sni });
+            let tls = etcd.tls.map(|conf::EtcdTlsConf { identity, ca, sni, unverified }| EtcdTls { identity, ca, sni, unverified });
             let options = EtcdOptions {
                 hosts: etcd.hosts,
                 timeout: etcd.timeout,

@@ -12,6 +12,8 @@ pub enum Kind {
     Listener,
     /// An L4 route.
     StreamRoute,
+    /// An HTTP route.
+    Route,
     /// A set of nodes to connect to.
     Upstream,
     /// Certificates and their keys.
@@ -22,13 +24,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which they are listed to people.
-    pub const ALL: [Self; 5] = [Self::Listener, Self::StreamRoute, Self::Upstream, Self::Ssl, Self::Setting];
+    pub const ALL: [Self; 6] = [Self::Listener, Self::StreamRoute, Self::Route, Self::Upstream, Self::Ssl, Self::Setting];
 
     /// The name in store keys and Admin paths: `<prefix>/<dir>/<id>`.
     pub const fn dir(self) -> &'static str {
         match self {
             Self::Listener => "listeners",
             Self::StreamRoute => "stream_routes",
+            Self::Route => "routes",
             Self::Upstream => "upstreams",
             Self::Ssl => "ssls",
             Self::Setting => "settings",
@@ -40,6 +43,7 @@ impl Kind {
         match self {
             Self::Listener => "listener",
             Self::StreamRoute => "stream route",
+            Self::Route => "route",
             Self::Upstream => "upstream",
             Self::Ssl => "ssl",
             Self::Setting => "setting",
@@ -51,6 +55,7 @@ impl Kind {
         match self {
             Self::Listener => "listener",
             Self::StreamRoute => "stream_route",
+            Self::Route => "route",
             Self::Upstream => "upstream",
             Self::Ssl => "ssl",
             Self::Setting => "setting",

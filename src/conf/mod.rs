@@ -122,7 +122,7 @@ pub struct EtcdConf {
     pub last_good: Option<PathBuf>,
 }
 
-/// TLS to etcd. Servers are always verified.
+/// TLS to etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EtcdTlsConf {
     /// PEM files of our certificate and its key.
@@ -131,6 +131,8 @@ pub struct EtcdTlsConf {
     pub ca: Option<PathBuf>,
     /// The name that the servers' certificates must have; `None`: the host's.
     pub sni: Option<String>,
+    /// Any certificate of a server is taken.
+    pub unverified: bool,
 }
 
 /// The Admin API.

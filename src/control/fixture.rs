@@ -11,7 +11,7 @@ use super::ingest::Verdict;
 use super::ledger::Judge;
 use crate::base::id::{Key, Kind};
 use crate::base::violation::{Rejected, Stage, Violation};
-use crate::model::{Global, Listener, Resource, Ssl, SslUsage, StreamRoute, TlsVersions, UpstreamRef};
+use crate::model::{Global, HttpRoute, Listener, Resource, Ssl, SslUsage, StreamRoute, TlsVersions, UpstreamRef};
 use crate::snapshot::fixture;
 use crate::store::{Change, Entry, Event, Listing, Revision, Store, StoreError, Subscription, Txn};
 
@@ -44,6 +44,10 @@ impl Judge for Plain {
             Kind::StreamRoute => {
                 let link = id("upstream_id").map_or(UpstreamRef::None, UpstreamRef::Id);
                 Resource::StreamRoute(Arc::new(StreamRoute { enabled, ..fixture::route(name, link) }))
+            }
+            Kind::Route => {
+                let link = id("upstream_id").map_or(UpstreamRef::None, UpstreamRef::Id);
+                Resource::Route(Arc::new(HttpRoute { enabled, ..fixture::http_route(name, link) }))
             }
             Kind::Upstream => {
                 let port = value["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or_default();

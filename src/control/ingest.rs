@@ -6,6 +6,7 @@ pub mod hidden;
 mod json;
 mod listener;
 mod nodes;
+mod route;
 pub mod secrets;
 mod setting;
 mod ssl;
@@ -111,6 +112,7 @@ fn typed(key: &Key, value: &Value, secrets: &Secrets, found: &mut Found) -> Opti
     Some(match key.kind {
         Kind::Listener => Resource::Listener(Arc::new(listener::read(id, &fields, found))),
         Kind::StreamRoute => Resource::StreamRoute(Arc::new(stream_route::read(id, &fields, secrets, found))),
+        Kind::Route => Resource::Route(Arc::new(route::read(id, &fields, secrets, found))),
         Kind::Upstream => Resource::Upstream(Arc::new(upstream::read(&fields, secrets, found))),
         Kind::Ssl => Resource::Ssl(Arc::new(ssl::read(id, &fields, secrets, found))),
         Kind::Setting => Resource::Global(Arc::new(setting::read(&fields, found))),

@@ -2,6 +2,7 @@
 
 mod listener;
 mod resource;
+mod route;
 mod setting;
 mod ssl;
 mod stream_route;
@@ -9,6 +10,7 @@ mod upstream;
 
 pub use listener::{Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
+pub use route::{HttpRoute, RouteMatch, TransformSpec};
 pub use setting::Global;
 pub use ssl::{ClientTrust, KeyPair, Ssl, SslUsage, TlsVersions};
 pub use stream_route::{StreamRoute, UpstreamRef};

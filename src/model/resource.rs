@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Global, Listener, Ssl, StreamRoute, Upstream};
+use super::{Global, HttpRoute, Listener, Ssl, StreamRoute, Upstream};
 use crate::base::id::{Key, Kind};
 
 /// A typed object of any kind.
@@ -12,6 +12,8 @@ pub enum Resource {
     Listener(Arc<Listener>),
     /// `stream_routes/<id>`
     StreamRoute(Arc<StreamRoute>),
+    /// `routes/<id>`
+    Route(Arc<HttpRoute>),
     /// `upstreams/<id>`
     Upstream(Arc<Upstream>),
     /// `ssls/<id>`
@@ -26,6 +28,7 @@ impl Resource {
         match self {
             Self::Listener(_) => Kind::Listener,
             Self::StreamRoute(_) => Kind::StreamRoute,
+            Self::Route(_) => Kind::Route,
             Self::Upstream(_) => Kind::Upstream,
             Self::Ssl(_) => Kind::Ssl,
             Self::Global(_) => Kind::Setting,

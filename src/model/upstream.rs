@@ -23,6 +23,8 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// How TLS is spoken to them; only of [`Scheme::Tls`].
     pub tls: Option<UpstreamTls>,
+    /// Whether it is switched off: it counts as absent.
+    pub disabled: bool,
 }
 
 /// What is spoken to the nodes.

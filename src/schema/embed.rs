@@ -8,6 +8,7 @@ use crate::base::id::Kind;
 const COMMON: (&str, &str) = ("common.json", include_str!("../../schemas/common.json"));
 const LISTENER: (&str, &str) = ("listener.json", include_str!("../../schemas/listener.json"));
 const STREAM_ROUTE: (&str, &str) = ("stream_route.json", include_str!("../../schemas/stream_route.json"));
+const ROUTE: (&str, &str) = ("route.json", include_str!("../../schemas/route.json"));
 const UPSTREAM: (&str, &str) = ("upstream.json", include_str!("../../schemas/upstream.json"));
 const SSL: (&str, &str) = ("ssl.json", include_str!("../../schemas/ssl.json"));
 const SETTING: (&str, &str) = ("setting.json", include_str!("../../schemas/setting.json"));
@@ -19,6 +20,7 @@ const fn source(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::Listener => LISTENER,
         Kind::StreamRoute => STREAM_ROUTE,
+        Kind::Route => ROUTE,
         Kind::Upstream => UPSTREAM,
         Kind::Ssl => SSL,
         Kind::Setting => SETTING,
@@ -57,7 +59,7 @@ impl Documents {
     pub(super) fn bundle(&self, kind: Kind) -> Value {
         let mut document = self.get(file_of(kind)).cloned().unwrap_or_default();
         let parts: &[&str] = match kind {
-            Kind::StreamRoute => &["common", "upstream"],
+            Kind::StreamRoute | Kind::Route => &["common", "upstream"],
             Kind::Listener | Kind::Upstream | Kind::Ssl | Kind::Setting => &["common"],
         };
         let defs = document.entry("$defs").or_insert_with(|| Value::Object(Map::new()));

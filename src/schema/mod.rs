@@ -44,6 +44,7 @@ pub struct Schemas {
     documents: Documents,
     listener: Entry,
     stream_route: Entry,
+    route: Entry,
     upstream: Entry,
     ssl: Entry,
     setting: Entry,
@@ -65,6 +66,7 @@ impl Schemas {
         Ok(Self {
             listener: Entry::compile(&documents, Kind::Listener)?,
             stream_route: Entry::compile(&documents, Kind::StreamRoute)?,
+            route: Entry::compile(&documents, Kind::Route)?,
             upstream: Entry::compile(&documents, Kind::Upstream)?,
             ssl: Entry::compile(&documents, Kind::Ssl)?,
             setting: Entry::compile(&documents, Kind::Setting)?,
@@ -97,6 +99,7 @@ impl Schemas {
         match kind {
             Kind::Listener => &self.listener,
             Kind::StreamRoute => &self.stream_route,
+            Kind::Route => &self.route,
             Kind::Upstream => &self.upstream,
             Kind::Ssl => &self.ssl,
             Kind::Setting => &self.setting,
@@ -139,6 +142,7 @@ mod tests {
         let s = schemas();
         assert_eq!(s.check(Kind::Listener, &json!({"addr": 9100})), []);
         assert_eq!(s.check(Kind::StreamRoute, &json!({})), []);
+        assert_eq!(s.check(Kind::Route, &json!({"match": {"hosts": ["a.com"]}})), []);
         assert_eq!(s.check(Kind::Upstream, &json!({"nodes": {"127.0.0.1:8080": 1}, "type": "roundrobin"})), []);
         assert_eq!(s.check(Kind::Setting, &json!({"default_timeout": "5m"})), []);
     }
@@ -171,6 +175,13 @@ mod tests {
         assert_eq!((path.as_str(), rule.as_str()), ("/upstream/checks", "unsupported"));
         assert_eq!(text, "upstream.checks is not served by this build yet");
         assert_eq!(first(Kind::StreamRoute, &json!({"service_id": 1})).2, "service_id is not served by this build yet");
+    }
+
+    #[test]
+    fn a_field_with_another_name_here_says_which() {
+        let (path, rule, text) = first(Kind::Route, &json!({"uri": "/a"}));
+        assert_eq!((path.as_str(), rule.as_str()), ("/uri", "additionalProperties"));
+        assert_eq!(text, "additional properties forbidden, found uri (write match.paths, a list)");
     }
 
     #[test]

@@ -68,6 +68,10 @@ fn unknown_field(error: &ValidationError<'_>, documents: &Documents, name: &str)
     if words(error, documents, "x-unserved").contains(&name) {
         return Violation::new(&path, "unsupported", format!("{} is not served by this build yet", dotted(&path)));
     }
+    if let Some(instead) = beside(error, documents, "x-instead").and_then(|words| words.get(name)?.as_str()) {
+        let text = format!("additional properties forbidden, found {name} (write {instead})");
+        return Violation::new(path, "additionalProperties", text);
+    }
     let known = beside(error, documents, "properties").and_then(Value::as_object);
     let near = known.filter(|_| name.len() <= LONGEST_NAME).and_then(|k| nearest(name, k.keys().map(String::as_str)));
     let hint = near.map(|word| format!(" (did you mean {word}?)")).unwrap_or_default();

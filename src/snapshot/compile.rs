@@ -3,21 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{L4Route, Registries, certificates};
+use super::{HttpRoute, L4Route, Registries, certificates};
 use crate::base::addr::Protocol;
 use crate::base::violation::Violation;
-use crate::model::{Resource, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{self, Resource, StreamRoute, Upstream, UpstreamRef};
+use crate::route::http::rule::Rule;
+use crate::route::http::table::entries;
 use crate::upstream::Target;
 
-/// A route takes one entry of the table per name and pair of its addresses; more than this many are refused.
+/// A route takes one entry of the table per name and pair of its addresses, or per host and path; more than this many are refused.
 const PAIRS: usize = 4096;
 
 /// What is wrong with an object that its schema and its fields alone do not show; empty if nothing is.
 pub fn check(resource: &Resource) -> Vec<Violation> {
     match resource {
         Resource::StreamRoute(route) => {
-            let own = inline(route).map(|one| certificates::of_upstream(one, "/upstream")).unwrap_or_default();
+            let own = inline(&route.upstream).map(|one| certificates::of_upstream(one, "/upstream")).unwrap_or_default();
             pairs(route).into_iter().chain(own).collect()
+        }
+        Resource::Route(route) => {
+            let own = inline(&route.upstream).map(|one| certificates::of_upstream(one, "/upstream")).unwrap_or_default();
+            http_violations(route).into_iter().chain(own).collect()
         }
         Resource::Upstream(one) => certificates::of_upstream(one, ""),
         Resource::Ssl(ssl) => certificates::of_ssl(ssl),
@@ -35,8 +41,8 @@ fn pairs(route: &StreamRoute) -> Option<Violation> {
     })
 }
 
-fn inline(route: &StreamRoute) -> Option<&Upstream> {
-    match &route.upstream {
+fn inline(reference: &UpstreamRef) -> Option<&Upstream> {
+    match reference {
         UpstreamRef::Inline(upstream) => Some(upstream),
         UpstreamRef::None | UpstreamRef::Id(_) => None,
     }
@@ -47,13 +53,31 @@ pub fn warnings(resource: &Resource, now: i64) -> Vec<String> {
     certificates::warnings(resource, now)
 }
 
+fn http_violations(route: &model::HttpRoute) -> Vec<Violation> {
+    let mut found = Vec::new();
+    if let Err(e) = Rule::compile(&route.matching) {
+        found.push(Violation::new("/match/statement", "statement", format!("invalid match.statement: {e}")));
+    }
+    let pairs = entries(route);
+    if pairs > PAIRS {
+        let text = format!("hosts times paths makes {pairs} pairs, more than {PAIRS}: split the route");
+        found.push(Violation::new("/match/paths", "too_many_pairs", text));
+    }
+    if found.is_empty() {
+        found.push(Violation::new("", "unsupported", "this build does not serve HTTP routes yet"));
+    }
+    found
+}
+
 /// Whether an object takes part; a disabled one counts as absent for matching and binding.
 pub fn enabled(resource: &Resource) -> bool {
     match resource {
         Resource::Listener(listener) => listener.enabled,
         Resource::StreamRoute(route) => route.enabled,
+        Resource::Route(route) => route.enabled,
         Resource::Ssl(ssl) => ssl.enabled,
-        Resource::Upstream(_) | Resource::Global(_) => true,
+        Resource::Upstream(upstream) => !upstream.disabled,
+        Resource::Global(_) => true,
     }
 }
 
@@ -77,4 +101,21 @@ pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries
 fn idle(route: &StreamRoute, target: Option<&Target>) -> Option<Duration> {
     let upstream = || target.and_then(|t| t.spec().timeout).map(|t| t.send.max(t.read));
     route.timeout.or_else(upstream)
+}
+
+/// The filters of an HTTP route; `None` if they do not compile, which [`check`] refuses.
+pub(super) fn rule(route: &model::HttpRoute) -> Option<Arc<Rule>> {
+    Rule::compile(&route.matching).ok().map(Arc::new)
+}
+
+/// An HTTP route with its filters and its target.
+pub(super) fn http_route(route: &model::HttpRoute, rule: Arc<Rule>, target: Option<Arc<Target>>, registries: &Registries) -> HttpRoute {
+    let upstream = || target.as_ref().and_then(|t| t.spec().timeout).map(|t| t.send.max(t.read));
+    HttpRoute {
+        id: route.id.clone(),
+        timeout: route.timeout.or_else(upstream),
+        series: registries.metrics.route(Some(&route.id)),
+        rule,
+        target,
+    }
 }

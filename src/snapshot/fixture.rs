@@ -3,7 +3,7 @@
 use super::{Registries, Snapshot};
 use crate::base::addr::{Protocol, parse_listen};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{Host, Listener, Node, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{Host, HttpRoute, Listener, Node, RouteMatch, StreamRoute, Upstream, UpstreamRef};
 use crate::route::l4::Ask;
 use crate::telemetry::Metrics;
 use crate::tls;
@@ -38,6 +38,11 @@ pub(crate) fn route(name: &str, upstream: UpstreamRef) -> StreamRoute {
         max_duration: None,
         enabled: true,
     }
+}
+
+/// An HTTP route without conditions.
+pub(crate) fn http_route(name: &str, upstream: UpstreamRef) -> HttpRoute {
+    HttpRoute { id: id(name), matching: RouteMatch::default(), order: 0, upstream, timeout: None, transforms: Vec::new(), enabled: true }
 }
 
 pub(crate) fn listener(name: &str, addr: &str) -> Listener {

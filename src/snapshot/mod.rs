@@ -19,6 +19,9 @@ use tokio::time::Instant;
 use crate::base::addr::{Port, Protocol};
 use crate::base::id::{Id, Key};
 use crate::model::{Global, Listener, Origin, Stored};
+use crate::route::http::request::{NeedsForm, Request};
+use crate::route::http::rule::Rule;
+use crate::route::http::table::Table as HttpTable;
 use crate::route::l4::{Ask, Table};
 use crate::telemetry::{Metrics, RouteSeries};
 use crate::tls::{self, Identity, Index};
@@ -117,6 +120,21 @@ pub struct L4Route {
     pub series: Arc<RouteSeries>,
 }
 
+/// A compiled HTTP route.
+#[derive(Debug)]
+pub struct HttpRoute {
+    /// The route's id.
+    pub id: Id,
+    /// Where its requests go; `None` if it names no upstream, or one that is not there.
+    pub target: Option<Arc<Target>>,
+    /// The idle time: the route's own, else the larger of the upstream's send and read. `None`: the global default, as it is when a
+    /// request begins.
+    pub timeout: Option<Duration>,
+    /// Its metric handles.
+    pub series: Arc<RouteSeries>,
+    rule: Arc<Rule>,
+}
+
 /// Everything that the data path needs to know. A copy shares everything with its original.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -133,6 +151,9 @@ pub struct Snapshot {
     routes: HashTrieMapSync<Id, Arc<L4Route>>,
     table: Table<Arc<L4Route>>,
     certificates: Index<Arc<Identity>>,
+    /// Enabled HTTP routes.
+    http_routes: HashTrieMapSync<Id, Arc<HttpRoute>>,
+    http_table: HttpTable<Arc<HttpRoute>>,
     /// Who refers to an object, whether it is there or not.
     users: HashTrieMapSync<Key, RedBlackTreeSetSync<Key>>,
     /// Who waits for what.
@@ -159,6 +180,8 @@ impl Snapshot {
             routes: HashTrieMapSync::new_sync(),
             table: Table::default(),
             certificates: Index::default(),
+            http_routes: HashTrieMapSync::new_sync(),
+            http_table: HttpTable::default(),
             users: HashTrieMapSync::new_sync(),
             pending: RedBlackTreeMapSync::new_sync(),
             unmatched: registries.metrics.route(None),
@@ -206,6 +229,14 @@ impl Snapshot {
     /// The certificate for a name in lower case without a trailing dot.
     pub fn certificate(&self, name: &str) -> Option<&Arc<Identity>> {
         self.certificates.find(name)
+    }
+
+    /// The route of an HTTP request: the first that matches.
+    ///
+    /// # Errors
+    /// It depends on the form in the body, which was not read yet.
+    pub fn http_route_for(&self, request: &Request<'_>) -> Result<Option<&Arc<HttpRoute>>, NeedsForm> {
+        self.http_table.find(request)
     }
 
     /// The metric handles of sessions that matched no route.

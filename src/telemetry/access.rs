@@ -3,9 +3,9 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
@@ -100,11 +100,15 @@ struct Open {
     dropped: IntCounter,
     sample: f64,
     asked: AtomicU64,
+    /// The file is to be opened again; `None`: there is no file.
+    reopen: Option<Arc<AtomicBool>>,
 }
 
 enum Message {
     Line(Box<Record>),
     Flush(SyncSender<()>),
+    /// Look around: something was asked beside the queue, which may have been full.
+    Wake,
 }
 
 impl AccessLog {
@@ -116,7 +120,7 @@ impl AccessLog {
     /// Opens the sink and starts the writer's thread.
     pub fn start(conf: &AccessConf, metrics: &Metrics) -> io::Result<Self> {
         let sink: Box<dyn Write + Send> = match &conf.path {
-            Some(path) => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
+            Some(path) => Box::new(open(path)?),
             None => Box::new(io::stdout()),
         };
         Self::to(sink, conf, metrics, QUEUE)
@@ -134,9 +138,11 @@ impl AccessLog {
             buffer: Vec::with_capacity(GATHER),
             lines: 0,
             failing: false,
+            file: conf.path.clone().map(|path| (path, Arc::default())),
         };
+        let reopen = writer.file.as_ref().map(|(_, asked)| asked.clone());
         std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run(&records))?;
-        Ok(Self(Some(Arc::new(Open { queue, dropped, sample: conf.sample, asked: AtomicU64::new(0) }))))
+        Ok(Self(Some(Arc::new(Open { queue, dropped, sample: conf.sample, asked: AtomicU64::new(0), reopen }))))
     }
 
     /// Whether a record of this session would be written. Ask once a session: the answer is a matter of the sample.
@@ -151,6 +157,16 @@ impl AccessLog {
         {
             open.dropped.inc();
         }
+    }
+
+    /// Has the file opened again under its name, before the next line: somebody may have renamed it. False if there is no file. Never
+    /// blocks; a file that cannot be opened is told in the log, and the one from before is written on.
+    pub fn reopen(&self) -> bool {
+        let Some((open, reopen)) = self.0.as_ref().and_then(|open| Some((open, open.reopen.as_ref()?))) else { return false };
+        reopen.store(true, Ordering::Release);
+        // a queue that is full means that the writer will look soon
+        let _ = open.queue.try_send(Message::Wake);
+        true
     }
 
     /// Waits until everything submitted so far is written, at most this long; false if it took longer. Blocks the thread: it is
@@ -191,6 +207,8 @@ struct Writer {
     buffer: Vec<u8>,
     lines: u64,
     failing: bool,
+    /// Where the file is, and whether it is to be opened again.
+    file: Option<(PathBuf, Arc<AtomicBool>)>,
 }
 
 impl Writer {
@@ -205,7 +223,9 @@ impl Writer {
     }
 
     fn take(&mut self, message: Message) {
+        self.look();
         match message {
+            Message::Wake => {}
             Message::Line(record) => {
                 match self.format {
                     AccessFormat::Json => json(&mut self.buffer, &record, &self.instance),
@@ -220,6 +240,23 @@ impl Writer {
                 self.write();
                 // nobody waits any more: nothing to tell
                 let _ = done.try_send(());
+            }
+        }
+    }
+
+    /// Opens the file again if that was asked. Lines from before go to the file from before.
+    fn look(&mut self) {
+        let Some((path, asked)) = &self.file else { return };
+        if !asked.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        match open(path) {
+            Ok(file) => {
+                self.write();
+                self.sink = Box::new(file);
+            }
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "access log cannot be opened again; the file from before is written on");
             }
         }
     }
@@ -245,6 +282,10 @@ impl Writer {
         self.buffer.clear();
         self.lines = 0;
     }
+}
+
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// A field's value.

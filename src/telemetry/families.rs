@@ -169,7 +169,9 @@ impl Metrics {
             start_time_seconds: start,
             registry,
         };
-        Ok(Self(Arc::new(families)))
+        let metrics = Self(Arc::new(families));
+        metrics.begin_at_zero();
+        Ok(metrics)
     }
 
     /// The series of a route, or of the sessions that matched none. The same series for the same route as long as anybody

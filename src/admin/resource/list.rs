@@ -49,7 +49,7 @@ impl<'a> Filter<'a> {
     fn read(query: &'a Query, kind: Kind) -> Result<Self, Answer> {
         let name = query.get("name").map(Regex::new).transpose();
         let name = name.map_err(|_| Answer::bad("invalid argument name: should be a regular expression"))?;
-        let fields = query.get("filter").filter(|_| kind == Kind::StreamRoute).unwrap_or_default();
+        let fields = query.get("filter").filter(|_| matches!(kind, Kind::StreamRoute | Kind::Route)).unwrap_or_default();
         let fields = Query::parse(fields);
         let fields = fields.iter().filter(|(field, _)| FILTERABLE.contains(field)).map(|(field, wanted)| (field.into(), wanted.into()));
         Ok(Self { name, label: query.get("label"), fields: fields.collect() })

@@ -15,7 +15,7 @@ const fn places(kind: Kind) -> &'static [&'static [&'static str]] {
     match kind {
         Kind::Ssl => &[&["key"], &["keys"]],
         Kind::Upstream => &[&["tls", "client_key"]],
-        Kind::StreamRoute => &[&["upstream", "tls", "client_key"]],
+        Kind::StreamRoute | Kind::Route => &[&["upstream", "tls", "client_key"]],
         Kind::Listener | Kind::Setting => &[],
     }
 }

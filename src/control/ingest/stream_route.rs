@@ -73,10 +73,18 @@ fn addresses(fields: &Fields<'_>, name: &str, found: &mut Found) -> Vec<Cidr> {
 }
 
 /// An inline upstream is read even where an id wins over it: a wrong one is a mistake either way.
-fn target(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> UpstreamRef {
+pub(super) fn target(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> UpstreamRef {
     let inline = fields.get("upstream").and_then(Value::as_object).map(|object| {
         let inner = Fields::new(object, fields.at("upstream"));
-        Arc::new(upstream::read(&inner, secrets, found))
+        let upstream = upstream::read(&inner, secrets, found);
+        if upstream.disabled {
+            found.add(
+                inner.at("status"),
+                "unsupported",
+                "an upstream that is written into a route is not disabled alone: disable the route",
+            );
+        }
+        Arc::new(upstream)
     });
     match (fields.id("upstream_id", found), inline) {
         (Some(id), _) => UpstreamRef::Id(id),
@@ -162,6 +170,8 @@ mod tests {
     fn a_wrong_inline_upstream_is_shown_at_its_place() {
         let value = json!({"upstream_id": 1, "upstream": {"nodes": {"127.0.0.1:0": 1}}});
         assert_eq!(meaningless(Kind::StreamRoute, &value).0, "/upstream/nodes/127.0.0.1:0");
+        let (path, rule, _) = meaningless(Kind::StreamRoute, &json!({"upstream": {"nodes": {}, "status": 0}}));
+        assert_eq!((path.as_str(), rule.as_str()), ("/upstream/status", "unsupported"));
     }
 
     #[test]

@@ -15,12 +15,10 @@ pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) ->
         timeout: timeouts(fields, found),
         scheme: scheme(fields),
         tls: tls(fields, secrets, found),
+        disabled: !fields.enabled(),
     };
     if fields.text("pass_host") == Some("rewrite") && fields.get("upstream_host").is_none() {
         found.add(fields.at("upstream_host"), "pass_host", "`upstream_host` can't be empty when `pass_host` is `rewrite`");
-    }
-    if !fields.enabled() {
-        found.add(fields.at("status"), "unsupported", "this build does not serve a disabled upstream yet; disable its routes instead");
     }
     upstream
 }
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_upstream_is_refused() {
-        assert_eq!(meaningless(Kind::Upstream, &json!({"status": 0})).1, "unsupported");
+    fn an_upstream_may_be_switched_off() {
+        assert!(upstream(&json!({"nodes": {}, "status": 0})).disabled && !upstream(&json!({"nodes": {}})).disabled);
     }
 }

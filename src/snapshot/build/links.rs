@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::{Work, rank};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{ClientIdentity, Listener, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{ClientIdentity, HttpRoute, Listener, StreamRoute, Upstream, UpstreamRef};
 
 /// The objects that one object refers to.
 pub(super) type Links = SmallVec<[Key; 1]>;
@@ -50,7 +50,7 @@ impl Work<'_> {
             Kind::StreamRoute => self.next.routes.contains_key(&link.id),
             // nothing refers to these
             Kind::Ssl => self.own_certificate(&link.id).is_some(),
-            Kind::Listener | Kind::Setting => true,
+            Kind::Listener | Kind::Route | Kind::Setting => true,
         }
     }
 }
@@ -73,6 +73,10 @@ pub(super) fn of_own_certificate(upstream: &Upstream) -> Links {
 }
 
 pub(super) fn of_stream_route(route: &StreamRoute) -> Links {
+    of_upstream(&route.upstream)
+}
+
+pub(super) fn of_http_route(route: &HttpRoute) -> Links {
     of_upstream(&route.upstream)
 }
 

@@ -105,6 +105,6 @@ fn claim(stored: &Stored) -> Claim {
 fn listener(stored: &Stored) -> Option<&Arc<Listener>> {
     match &stored.resource {
         Resource::Listener(listener) => Some(listener),
-        Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Ssl(_) | Resource::Global(_) => None,
+        Resource::Route(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) | Resource::Ssl(_) => None,
     }
 }

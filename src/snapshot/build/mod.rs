@@ -1,6 +1,7 @@
 //! From the accepted objects to a snapshot: only what was touched is compiled, the rest is the previous snapshot's. Refuses
 //! nothing; what cannot be linked is pending.
 
+mod http_routes;
 mod links;
 mod listeners;
 mod settings;
@@ -30,6 +31,7 @@ pub fn build(view: View<'_>, registries: &Registries, previous: &Snapshot) -> Bu
             Kind::Ssl => work.ssl(&key),
             Kind::Upstream => work.upstream(&key),
             Kind::StreamRoute => work.stream_route(&key),
+            Kind::Route => work.http_route(&key),
             Kind::Listener => work.listener(&key),
         }
     }
@@ -44,7 +46,7 @@ const fn rank(kind: Kind) -> u8 {
         Kind::Setting => 0,
         Kind::Ssl => 1,
         Kind::Upstream => 2,
-        Kind::StreamRoute => 3,
+        Kind::StreamRoute | Kind::Route => 3,
         Kind::Listener => 4,
     }
 }

@@ -18,6 +18,6 @@ impl Work<'_> {
 fn global(stored: &Stored) -> Option<&std::sync::Arc<Global>> {
     match &stored.resource {
         Resource::Global(global) => Some(global),
-        Resource::Listener(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Ssl(_) => None,
+        Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Ssl(_) => None,
     }
 }

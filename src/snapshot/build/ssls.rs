@@ -55,7 +55,7 @@ fn rank(stored: &Stored) -> Rank {
 fn ssl(stored: &Stored) -> Option<&Arc<Ssl>> {
     match &stored.resource {
         Resource::Ssl(ssl) => Some(ssl),
-        Resource::Listener(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
+        Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
     }
 }
 

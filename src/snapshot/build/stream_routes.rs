@@ -51,6 +51,6 @@ impl Work<'_> {
 fn stream_route(stored: &Stored) -> Option<&Arc<StreamRoute>> {
     match &stored.resource {
         Resource::StreamRoute(route) => Some(route),
-        Resource::Listener(_) | Resource::Upstream(_) | Resource::Ssl(_) | Resource::Global(_) => None,
+        Resource::Listener(_) | Resource::Route(_) | Resource::Upstream(_) | Resource::Global(_) | Resource::Ssl(_) => None,
     }
 }

@@ -1,5 +1,7 @@
 //! What a build keeps, compiles, links and leaves waiting; and that any sequence of edits ends where a fresh build does.
 
+mod requests;
+
 use super::upstreams::same_target;
 use super::*;
 use crate::base::addr::{Port, parse_listen};
@@ -263,6 +265,7 @@ fn said(built: &Built) -> impl PartialEq + std::fmt::Debug + use<> {
         .flat_map(|port| [1, 2].map(|host| Ask { client: [127, 0, 0, host].into(), server: ([127, 0, 0, 1], port).into(), sni: None }))
         .map(|ask| now.table.find(&ask).map(|r| (r.id.clone(), r.target.as_ref().map(|t| t.spec().clone()))))
         .collect();
+    let matched = (matched, requests::all_found(now));
     let links = (built.pending.clone(), built.conflicts.clone(), users, claims);
     (now.revision(), now.global().clone(), now.ports.clone(), links, routes, targets, matched)
 }
@@ -302,10 +305,10 @@ fn edit() -> impl Strategy<Value = Edit> {
         let global = Global { default_timeout: Duration::from_secs(s), ..Global::default() };
         Edit::Put("global".into(), Origin::Store, Resource::Global(Arc::new(global)))
     });
-    let kind = prop_oneof![Just(Kind::Listener), Just(Kind::StreamRoute), Just(Kind::Upstream)];
+    let kind = prop_oneof![Just(Kind::Listener), Just(Kind::StreamRoute), Just(Kind::Route), Just(Kind::Upstream)];
     let delete = (kind, name()).prop_map(|(kind, n)| Edit::Delete(kind, n));
     let unset = Just(Edit::Delete(Kind::Setting, "global".into()));
-    prop_oneof![3 => upstream, 4 => route, 4 => listener, 1 => setting, 4 => delete, 1 => unset]
+    prop_oneof![3 => upstream, 4 => route, 3 => requests::http_edit(), 4 => listener, 1 => setting, 4 => delete, 1 => unset]
 }
 
 proptest! {

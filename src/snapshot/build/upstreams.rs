@@ -79,6 +79,6 @@ pub(super) fn same_target(a: Option<&Arc<Target>>, b: Option<&Arc<Target>>) -> b
 fn upstream(stored: &Stored) -> Option<&Arc<Upstream>> {
     match &stored.resource {
         Resource::Upstream(upstream) => Some(upstream),
-        Resource::Listener(_) | Resource::StreamRoute(_) | Resource::Ssl(_) | Resource::Global(_) => None,
+        Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Global(_) | Resource::Ssl(_) => None,
     }
 }
