@@ -7,7 +7,7 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, HandshakeKind, ServerConfig};
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 
 /// What encryption adds to one record at most, in bytes.
 const OVERHEAD: usize = 64;
@@ -126,11 +126,9 @@ impl Channel {
 
     /// The version in the words of OpenSSL, once it is agreed on.
     pub fn version(&self) -> Option<&'static str> {
-        match self.state().protocol_version()? {
-            rustls::ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
-            rustls::ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
-            _ => None,
-        }
+        let version = self.state().protocol_version()?;
+        let words = [(ProtocolVersion::TLSv1_2, "TLSv1.2"), (ProtocolVersion::TLSv1_3, "TLSv1.3")];
+        words.into_iter().find(|(known, _)| *known == version).map(|(_, word)| word)
     }
 
     /// The cipher suite in the words of the IANA, once it is agreed on.

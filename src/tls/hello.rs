@@ -180,7 +180,7 @@ fn hello(message: &[u8]) -> Option<Hello> {
         while !extensions.0.is_empty() {
             let (kind, content) = (extensions.short()?, extensions.large()?);
             old &= kind != SUPPORTED_VERSIONS;
-            if kind == SERVER_NAME && found.replace(server_name(content)?).is_some() {
+            if kind == SERVER_NAME && found.replace(server_name(content).ok()?).is_some() {
                 return None;
             }
         }
@@ -188,22 +188,25 @@ fn hello(message: &[u8]) -> Option<Hello> {
     fields.0.is_empty().then(|| Hello { sni: found.flatten(), old })
 }
 
-/// The one name of the extension. An address is no name; other kinds of names than host names do not exist.
-fn server_name(content: &[u8]) -> Option<Option<Box<str>>> {
-    let mut outer = Fields(content);
-    let mut list = Fields(outer.large()?);
-    let (kind, name) = (list.byte()?, list.large()?);
-    if kind != HOST_NAME || !list.0.is_empty() || !outer.0.is_empty() {
-        return None;
-    }
-    let text = std::str::from_utf8(name).ok()?;
+/// The one name of the extension, in the form in which names are compared. An address is no name.
+fn server_name(content: &[u8]) -> Result<Option<Box<str>>, Bad> {
+    let name = host_name(content).ok_or(Bad::Malformed)?;
+    let text = std::str::from_utf8(name).map_err(|_| Bad::Malformed)?;
     if text.parse::<Ipv4Addr>().is_ok() || text.parse::<Ipv6Addr>().is_ok() {
-        return Some(None);
+        return Ok(None);
     }
     let text = text.strip_suffix('.').unwrap_or(text);
     let legal = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     let whole = !text.is_empty() && text.len() <= LONGEST_NAME && !text.split('.').any(str::is_empty);
-    (legal && whole).then(|| Some(text.to_ascii_lowercase().into()))
+    if legal && whole { Ok(Some(text.to_ascii_lowercase().into())) } else { Err(Bad::Malformed) }
+}
+
+/// The one entry of the extension. Other kinds of names than host names do not exist.
+fn host_name(content: &[u8]) -> Option<&[u8]> {
+    let mut outer = Fields(content);
+    let mut list = Fields(outer.large()?);
+    let (kind, name) = (list.byte()?, list.large()?);
+    (kind == HOST_NAME && list.0.is_empty() && outer.0.is_empty()).then_some(name)
 }
 
 #[cfg(test)]

@@ -23,10 +23,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// The versions that are wanted, newest first.
 pub(super) fn versions(tls12: bool, tls13: bool) -> Vec<&'static SupportedProtocolVersion> {
-    let wanted = |version: ProtocolVersion| match version {
-        ProtocolVersion::TLSv1_2 => tls12,
-        ProtocolVersion::TLSv1_3 => tls13,
-        _ => false,
-    };
+    let wanted =
+        |version: ProtocolVersion| (tls12 && version == ProtocolVersion::TLSv1_2) || (tls13 && version == ProtocolVersion::TLSv1_3);
     rustls::ALL_VERSIONS.iter().copied().filter(|v| wanted(v.version)).collect()
 }

@@ -63,7 +63,7 @@ mod tests {
 
     fn route(value: &Value) -> HttpRoute {
         let mut found = Found::default();
-        let route = read(Id::parse("1").unwrap(), &Fields::new(value.as_object().unwrap(), ""), &mut found);
+        let route = read(Id::parse("1").unwrap(), &Fields::new(value.as_object().unwrap(), ""), &Secrets::default(), &mut found);
         assert!(found.is_empty(), "{:?}", found.into_vec());
         route
     }

@@ -30,7 +30,7 @@ impl Work<'_> {
 
     /// What an upstream becomes: what it was, if nothing of it changed. `None`: the certificate that it names is not there.
     fn compiled_target(&self, name: &str, spec: &Arc<Upstream>, had: Option<&Arc<Target>>) -> Option<Arc<Target>> {
-        let profile = self.profile(spec)?;
+        let profile = self.profile(spec).ok()?;
         if let Some(same) = had.filter(|had| had.spec() == spec && had.profile() == profile.as_ref()) {
             return Some(same.clone());
         }
@@ -39,18 +39,20 @@ impl Work<'_> {
         target.inspect_err(|error| tracing::error!(upstream = name, %error, "TLS with nodes cannot be set up")).ok()
     }
 
-    /// How TLS is spoken to the nodes of an upstream, if it is. `None`: the certificate that it names is not there.
-    fn profile(&self, upstream: &Upstream) -> Option<Option<Profile>> {
+    /// How TLS is spoken to the nodes of an upstream, if it is.
+    fn profile(&self, upstream: &Upstream) -> Result<Option<Profile>, Missing> {
         if upstream.scheme != Scheme::Tls {
-            return Some(None);
+            return Ok(None);
         }
         let tls = upstream.tls.clone().unwrap_or_default();
         let identity = match tls.client {
             None => None,
             Some(ClientIdentity::Inline(pair)) => Some(pair),
-            Some(ClientIdentity::ById(id)) => Some(self.own_certificate(&id)?.pairs.first()?.clone()),
+            Some(ClientIdentity::ById(id)) => {
+                self.own_certificate(&id).and_then(|ssl| ssl.pairs.first()).cloned().map(Some).ok_or(Missing)?
+            }
         };
-        Some(Some(Profile { identity, verify: tls.verify, ca: tls.ca, sni: tls.sni }))
+        Ok(Some(Profile { identity, verify: tls.verify, ca: tls.ca, sni: tls.sni }))
     }
 
     /// The target of an object. `had` is what its earlier form was compiled to, and what that form named: an upstream that is
@@ -66,6 +68,9 @@ impl Work<'_> {
         }
     }
 }
+
+/// The certificate that an upstream names is not there.
+struct Missing;
 
 /// Whether two objects lead to the same target, state included.
 pub(super) fn same_target(a: Option<&Arc<Target>>, b: Option<&Arc<Target>>) -> bool {
