@@ -1,4 +1,4 @@
-//! ClientHellos made up from seeds: real ones, cut, spliced, with bytes changed. What must hold is in `harness`, which the fuzzer
+//! Hellos of clients made up from seeds: real ones, cut, spliced, with bytes changed. What must hold is in `harness`, which the fuzzer
 //! in `fuzz/` shares.
 
 mod harness;
@@ -54,7 +54,6 @@ impl Change {
                 let at = at.index(bytes.len());
                 bytes[at] = *byte;
             }
-            Self::Set(..) => {}
             Self::Cut(at) => bytes.truncate(at.index(bytes.len() + 1)),
             Self::Insert(at, new) => {
                 let at = at.index(bytes.len() + 1);
@@ -73,7 +72,8 @@ impl Change {
                     bytes.extend(part);
                 }
             }
-            Self::Records(_) => {}
+            // there is nothing to change
+            Self::Set(..) | Self::Records(_) => {}
         }
     }
 }

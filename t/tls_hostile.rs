@@ -101,7 +101,7 @@ fn what_is_no_hello_is_closed_at_once_and_counted_by_kind() {
     soon("counted", || f.failures("not_tls") == 3);
     assert_eq!(f.says(&[22, 3, 1, 0, 4, 1, 0, 0, 0]), alert(50), "decode_error");
     soon("counted", || f.failures("malformed") == 1);
-    let long = [&[22, 3, 1, 0x40, 0, 1, 0, 0x40, 0][..], &[0; 20_000]].concat();
+    let long = [&[22, 3, 1, 0x40, 0, 1, 0, 0x40, 0][..], &vec![0; 20_000]].concat();
     assert_eq!(f.says(&long), alert(50));
     soon("counted", || f.failures("too_large") == 1);
     let mut left = client::connect(f.addr);

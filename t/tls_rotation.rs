@@ -43,7 +43,7 @@ fn a_hundred_rotations_under_load_fail_no_handshake() {
     for rotation in 1..=ROTATIONS {
         let before = done.load(Ordering::Acquire);
         gateway.admin().must_put("ssls", "1", &values[rotation % 2]);
-        soon("handshakes go on", || done.load(Ordering::Acquire) >= before + 4 || clients.iter().any(|client| client.is_finished()));
+        soon("handshakes go on", || done.load(Ordering::Acquire) >= before + 4 || clients.iter().any(std::thread::JoinHandle::is_finished));
     }
     stop.store(true, Ordering::Release);
     for client in clients {

@@ -34,7 +34,9 @@ fn key(path: &Path) -> PrivateKeyDer<'static> {
 
 fn roots(ca: &Path) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    chain(ca).into_iter().for_each(|cert| roots.add(cert).unwrap());
+    for cert in chain(ca) {
+        roots.add(cert).unwrap();
+    }
     roots
 }
 

@@ -18,13 +18,16 @@ fn answer<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Option<Result<Hello, Ba
     None
 }
 
-/// The name that the TLS library finds, if it takes the hello.
-fn library(mut bytes: &[u8]) -> Option<Option<String>> {
+/// A hello as the TLS library reads it, if it takes it: the name.
+struct Read(Option<String>);
+
+fn library(mut bytes: &[u8]) -> Option<Read> {
     let mut acceptor = Acceptor::default();
     while !bytes.is_empty() {
         acceptor.read_tls(&mut bytes).ok()?;
         if let Some(accepted) = acceptor.accept().ok()? {
-            return Some(accepted.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase()));
+            let name = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
+            return Some(Read(accepted.client_hello().server_name().map(name)));
         }
     }
     None
@@ -41,8 +44,8 @@ pub fn check(data: &[u8]) {
     let in_pieces = answer(std::iter::once(head).chain(tail.chunks(size)));
     assert_eq!(at_once, in_pieces, "the answer hangs on how the bytes were cut");
     match (at_once, library(bytes)) {
-        (Some(Ok(hello)), Some(name)) => assert_eq!(hello.sni.as_deref(), name.as_deref(), "two names in one hello"),
-        (Some(Err(bad @ (Bad::NotTls | Bad::Malformed))), Some(name)) => panic!("{bad}, but the library takes it, for {name:?}"),
+        (Some(Ok(hello)), Some(Read(name))) => assert_eq!(hello.sni.as_deref(), name.as_deref(), "two names in one hello"),
+        (Some(Err(bad @ (Bad::NotTls | Bad::Malformed))), Some(Read(name))) => panic!("{bad}, but the library takes it, for {name:?}"),
         _ => {}
     }
 }
