@@ -8,7 +8,7 @@ use super::control::ControlParts;
 use super::envelope::Answer;
 use crate::base::id::Kind;
 use crate::control::status::ObjectState;
-use crate::model::{Resource, Ssl, SslUsage};
+use crate::model::{Ssl, SslUsage};
 use crate::telemetry::stamp::rfc3339;
 use crate::tls::inspect::Facts;
 
@@ -18,7 +18,7 @@ pub(super) fn list(parts: &ControlParts) -> Answer {
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let snapshot = parts.cell.load_full();
     let mut shown = Vec::new();
-    let mut found: Vec<&Ssl> = snapshot.objects().values().filter_map(|stored| ssl(&stored.resource)).collect();
+    let mut found: Vec<&Ssl> = snapshot.objects().values().filter_map(|stored| stored.resource.ssl()).map(AsRef::as_ref).collect();
     found.sort_by(|a, b| a.id.cmp(&b.id));
     for ssl in found {
         let status = parts.status.get(&format!("{}/{}", Kind::Ssl.dir(), ssl.id));
@@ -26,13 +26,6 @@ pub(super) fn list(parts: &ControlParts) -> Answer {
         shown.extend(ssl.pairs.iter().enumerate().map(|(pair, own)| certificate(ssl, state, pair, &own.cert, now)));
     }
     Answer::ok(&json!({ "total": shown.len(), "certificates": shown }))
-}
-
-fn ssl(resource: &Resource) -> Option<&Ssl> {
-    match resource {
-        Resource::Ssl(ssl) => Some(ssl),
-        Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
-    }
 }
 
 fn certificate(ssl: &Ssl, state: Option<ObjectState>, pair: usize, pem: &str, now: i64) -> Value {

@@ -58,6 +58,7 @@ pub(super) struct Gateway {
 }
 
 /// Makes every part and starts it.
+#[expect(clippy::too_many_lines, reason = "the whole wiring is to be seen on one page")]
 pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let mut stop = Stop::new()?;
     let level = start_log(&conf)?;
@@ -82,7 +83,12 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let store = open_store(&conf.provider, &conf.prefix, &metrics).await?;
 
     // workshops
-    let upstreams = upstreams(&nodes);
+    let (upstreams, resolver) = upstream::Registry::new();
+    task::spawn(resolver.run());
+    nodes.provide({
+        let upstreams = upstreams.clone();
+        Arc::new(move || upstreams.inspect())
+    });
 
     // the hall
     let registries = Registries { metrics: metrics.clone(), upstreams, identities: tls::Identities::default() };
@@ -204,15 +210,6 @@ impl Gateway {
         tracing::info!(sessions = self.sessions.count(), "ended");
         Ok(())
     }
-}
-
-/// The registry of upstreams, with its resolver running and its nodes to be seen.
-fn upstreams(nodes: &Nodes) -> upstream::Registry {
-    let (upstreams, resolver) = upstream::Registry::new();
-    task::spawn(resolver.run());
-    let seen = upstreams.clone();
-    nodes.provide(Arc::new(move || seen.inspect()));
-    upstreams
 }
 
 fn start_worker(index: usize, context: &Arc<Context>) -> anyhow::Result<WorkerHandle> {

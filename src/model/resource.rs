@@ -23,6 +23,36 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// The listener that it is.
+    pub const fn listener(&self) -> Option<&Arc<Listener>> {
+        if let Self::Listener(it) = self { Some(it) } else { None }
+    }
+
+    /// The L4 route that it is.
+    pub const fn stream_route(&self) -> Option<&Arc<StreamRoute>> {
+        if let Self::StreamRoute(it) = self { Some(it) } else { None }
+    }
+
+    /// The HTTP route that it is.
+    pub const fn route(&self) -> Option<&Arc<HttpRoute>> {
+        if let Self::Route(it) = self { Some(it) } else { None }
+    }
+
+    /// The upstream that it is.
+    pub const fn upstream(&self) -> Option<&Arc<Upstream>> {
+        if let Self::Upstream(it) = self { Some(it) } else { None }
+    }
+
+    /// The certificates that it is.
+    pub const fn ssl(&self) -> Option<&Arc<Ssl>> {
+        if let Self::Ssl(it) = self { Some(it) } else { None }
+    }
+
+    /// The values for the whole gateway that it is.
+    pub const fn global(&self) -> Option<&Arc<Global>> {
+        if let Self::Global(it) = self { Some(it) } else { None }
+    }
+
     /// Its kind.
     pub const fn kind(&self) -> Kind {
         match self {

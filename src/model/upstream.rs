@@ -19,12 +19,12 @@ pub struct Upstream {
     pub retry_timeout: Option<Duration>,
     /// Time limits of its own.
     pub timeout: Option<Timeouts>,
+    /// Whether it is switched off: it counts as absent.
+    pub disabled: bool,
     /// What is spoken to the nodes.
     pub scheme: Scheme,
     /// How TLS is spoken to them; only of [`Scheme::Tls`].
     pub tls: Option<UpstreamTls>,
-    /// Whether it is switched off: it counts as absent.
-    pub disabled: bool,
 }
 
 /// What is spoken to the nodes.

@@ -41,18 +41,6 @@ fn pairs(route: &StreamRoute) -> Option<Violation> {
     })
 }
 
-fn inline(reference: &UpstreamRef) -> Option<&Upstream> {
-    match reference {
-        UpstreamRef::Inline(upstream) => Some(upstream),
-        UpstreamRef::None | UpstreamRef::Id(_) => None,
-    }
-}
-
-/// What should be known of an object that is taken all the same. `now`: seconds since 1970.
-pub fn warnings(resource: &Resource, now: i64) -> Vec<String> {
-    certificates::warnings(resource, now)
-}
-
 fn http_violations(route: &model::HttpRoute) -> Vec<Violation> {
     let mut found = Vec::new();
     if let Err(e) = Rule::compile(&route.matching) {
@@ -67,6 +55,18 @@ fn http_violations(route: &model::HttpRoute) -> Vec<Violation> {
         found.push(Violation::new("", "unsupported", "this build does not serve HTTP routes yet"));
     }
     found
+}
+
+fn inline(names: &UpstreamRef) -> Option<&Upstream> {
+    match names {
+        UpstreamRef::Inline(upstream) => Some(upstream),
+        UpstreamRef::None | UpstreamRef::Id(_) => None,
+    }
+}
+
+/// What should be known of an object that is taken all the same. `now`: seconds since 1970.
+pub fn warnings(resource: &Resource, now: i64) -> Vec<String> {
+    certificates::warnings(resource, now)
 }
 
 /// Whether an object takes part; a disabled one counts as absent for matching and binding.

@@ -13,9 +13,9 @@ pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) ->
         retries: fields.number("retries", found),
         retry_timeout: fields.duration("retry_timeout", Least::Zero, found),
         timeout: timeouts(fields, found),
+        disabled: !fields.enabled(),
         scheme: scheme(fields),
         tls: tls(fields, secrets, found),
-        disabled: !fields.enabled(),
     };
     if fields.text("pass_host") == Some("rewrite") && fields.get("upstream_host").is_none() {
         found.add(fields.at("upstream_host"), "pass_host", "`upstream_host` can't be empty when `pass_host` is `rewrite`");

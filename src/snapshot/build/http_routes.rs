@@ -6,7 +6,7 @@ use super::links::{Links, of_http_route};
 use super::upstreams::same_target;
 use super::{Work, compile};
 use crate::base::id::Key;
-use crate::model::{HttpRoute, Resource, Stored};
+use crate::model::{HttpRoute, Stored};
 
 impl Work<'_> {
     pub(super) fn http_route(&mut self, key: &Key) {
@@ -47,8 +47,5 @@ impl Work<'_> {
 }
 
 fn http_route(stored: &Stored) -> Option<&Arc<HttpRoute>> {
-    match &stored.resource {
-        Resource::Route(route) => Some(route),
-        Resource::Listener(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Ssl(_) | Resource::Global(_) => None,
-    }
+    stored.resource.route()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Work, object};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{Resource, Ssl, SslUsage, Stored};
+use crate::model::{Ssl, SslUsage, Stored};
 use crate::tls::Rank;
 use crate::tls::inspect::Facts;
 
@@ -52,14 +52,11 @@ fn rank(stored: &Stored) -> Rank {
     (stored.created, stored.key.id.clone())
 }
 
-fn ssl(stored: &Stored) -> Option<&Arc<Ssl>> {
-    match &stored.resource {
-        Resource::Ssl(ssl) => Some(ssl),
-        Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
-    }
-}
-
 /// When the first of its certificates expires.
 fn expires(ssl: &Ssl) -> Option<i64> {
     ssl.pairs.iter().filter_map(|pair| Some(Facts::of(&pair.cert).ok()?.not_after)).min()
+}
+
+fn ssl(stored: &Stored) -> Option<&Arc<Ssl>> {
+    stored.resource.ssl()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Work;
 use super::links::{Links, of_own_certificate};
 use crate::base::id::Key;
-use crate::model::{ClientIdentity, Resource, Scheme, Stored, Upstream, UpstreamRef};
+use crate::model::{ClientIdentity, Scheme, Stored, Upstream, UpstreamRef};
 use crate::tls::Profile;
 use crate::upstream::Target;
 
@@ -82,8 +82,5 @@ pub(super) fn same_target(a: Option<&Arc<Target>>, b: Option<&Arc<Target>>) -> b
 }
 
 fn upstream(stored: &Stored) -> Option<&Arc<Upstream>> {
-    match &stored.resource {
-        Resource::Upstream(upstream) => Some(upstream),
-        Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Global(_) | Resource::Ssl(_) => None,
-    }
+    stored.resource.upstream()
 }
