@@ -441,8 +441,8 @@ mod tests {
         }
         let (_, body) = world.ask("GET", "/v1/sessions?limit=1", "").await;
         let shown = json!({
-            "id": 1, "listener": "a", "protocol": "tcp", "client": "127.0.0.1:40000", "local": "127.0.0.1:9100", "route": "r1",
-            "node": null, "started": "1970-01-01T00:00:00.000Z", "rx_bytes": 3, "tx_bytes": 0, "ending": null
+            "id": 1, "listener": "a", "protocol": "tcp", "client": "127.0.0.1:40000", "local": "127.0.0.1:9100", "sni": null, "tls_version": null,
+            "tls_cipher": null, "route": "r1", "node": null, "started": "1970-01-01T00:00:00.000Z", "rx_bytes": 3, "tx_bytes": 0, "ending": null
         });
         assert_eq!(body["sessions"][0], shown);
         for bad in ["?client=x", "?limit=x"] {

@@ -21,21 +21,16 @@ use crate::snapshot::PortSpec;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///
-/// Its stages: registered; what the listener awaits of a client is read; routed; made secure, where it speaks TLS; proxied; ended with one reason. Only the
-/// proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by listeners that need it.
+/// Its stages: registered; what the listener awaits of a client is read; routed; made secure, where it speaks TLS; proxied; ended
+/// with one reason. Only the proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by
+/// listeners that need it.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, context: Arc<Context>, place: Option<Place>) {
     let spec = gate.spec();
     let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
-    let mut opening = match (&place, opening::awaited(&spec.listener)) {
-        (_, false) => Ok(Opening::default()),
-        (Some(_), true) => Box::pin(opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics)).await,
-        (None, true) => Err(Reason::Overload),
-    };
-    let hello = opening.as_mut().ok().and_then(|opening| opening.hello.take());
-    let routed = route(&mut guard, &context, &spec, opening);
-    let ready = match hello {
-        None => routed.map(|plan| (plan, Client::plain(stream))),
-        Some(hello) => Box::pin(secure::settle(stream, hello, routed, guard.session(), (&context, guard.began()))).await,
+    let ready = if opening::awaited(&spec.listener) && place.is_some() {
+        Box::pin(open(stream, &mut guard, &context, &spec)).await
+    } else {
+        route(&mut guard, &context, &spec, Ok(Opening::default())).map(|plan| (plan, Client::plain(stream)))
     };
     drop((spec, gate, context));
     let outcome = match ready {
@@ -45,6 +40,17 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, 
     };
     guard.close(&outcome);
     drop(place);
+}
+
+/// The stages before proxying, where something is awaited of the client.
+async fn open(stream: TcpStream, guard: &mut ConnGuard, context: &Context, spec: &PortSpec) -> Result<(Plan, Client), Reason> {
+    let mut opening = opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics).await;
+    let hello = opening.as_mut().ok().and_then(|opening| opening.hello.take());
+    let routed = route(guard, context, spec, opening);
+    match hello {
+        None => routed.map(|plan| (plan, Client::plain(stream))),
+        Some(hello) => secure::settle(stream, hello, routed, guard.session(), (context, guard.began())).await,
+    }
 }
 
 fn arrival(stream: &TcpStream, peer: SocketAddr, gate: &Gate, spec: &PortSpec) -> Arrival {

@@ -133,10 +133,11 @@ pub async fn run(client: Client, session: &Arc<Session>, plan: &Plan, began: Ins
     let meter = Meter { session: session.clone(), series: plan.route.series.clone() };
     let limits = Limits { idle: plan.idle(), deadline: plan.route.max_duration.map(|d| began + d) };
     timer.as_mut().reset(limits.next(at));
-    let reason = match (client.front, channel) {
-        (Front::Plain, None) => Conversation { relay: Relay::new(client.tcp, stream, meter), session, limits, timer }.await,
+    let reason = if channel.is_none() && matches!(client.front, Front::Plain) {
+        Conversation { relay: Relay::new(client.tcp, stream, meter), session, limits, timer }.await
+    } else {
         // boxed: it is rare, or it is large anyway
-        (front, channel) => Box::pin(encrypted((client.tcp, front), (stream, channel), meter, session, limits, timer)).await,
+        Box::pin(encrypted(client, (stream, channel), meter, session, limits, timer)).await
     };
     drop(in_flight);
     Outcome { reason, node: Some(node), retries, connect: Some(took) }
@@ -192,23 +193,23 @@ async fn secure(to: &mut Connected, client: &tls::Client, session: &Session, pla
 
 /// A session with TLS on a side, or with bytes that go before.
 async fn encrypted(
-    (client, front): (TcpStream, Front),
+    client: Client,
     (stream, channel): (TcpStream, Option<Box<Channel>>),
     meter: Meter,
     session: &Session,
     limits: Limits,
     timer: Pin<&mut Sleep>,
 ) -> Reason {
-    let (tls, held) = match front {
+    let (tls, held) = match client.front {
         Front::Plain => (None, Box::default()),
         Front::Held(bytes) => (None, bytes),
         Front::Tls(channel) => (Some(channel), Box::default()),
     };
     if tls.is_none() && channel.is_none() {
-        let relay = Relay::new(client, stream, meter).holding(held);
+        let relay = Relay::new(client.tcp, stream, meter).holding(held);
         return Conversation { relay, session, limits, timer }.await;
     }
-    let relay = Crypt::new(End::new(client, tls), End::new(stream, channel), meter);
+    let relay = Crypt::new(End::new(client.tcp, tls), End::new(stream, channel), meter);
     Conversation { relay, session, limits, timer }.await
 }
 
