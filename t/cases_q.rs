@@ -74,16 +74,24 @@ fn what_the_file_may_not_say_is_refused_with_its_line() {
 #[test]
 fn a_listener_that_this_build_does_not_serve_is_rejected_visibly_and_the_others_serve() {
     let (good, later) = (ports::free(), ports::free());
-    let mut conf = Conf::new().tcp(good).tcp(format!("{{addr: {later}, tls: true}}"));
-    conf.udp.push(ports::free().to_string());
+    let conf = Conf::new().tcp(good).tcp(format!("{{addr: {later}, tls: true}}"));
     let gateway = Gateway::start(conf);
-    for (key, says) in [("listeners/conf-tcp-1", "tls"), ("listeners/conf-udp-0", "udp")] {
-        let rejection = gateway.rejection(key).unwrap_or_else(|| panic!("{key} is in /v1/rejections"));
-        assert!(rejection["violations"].to_string().contains(says), "{rejection}");
-        assert!(gateway.log().lines().any(|l| l.contains(key)), "{key} is in the log");
-    }
+    let key = "listeners/conf-tcp-1";
+    let rejection = gateway.rejection(key).unwrap_or_else(|| panic!("{key} is in /v1/rejections"));
+    assert!(rejection["violations"].to_string().contains("tls"), "{rejection}");
+    assert!(gateway.log().lines().any(|l| l.contains(key)), "{key} is in the log");
     assert!(client::closed(ports::local(good)), "the good one is open");
     assert!(client::refused(ports::local(later)), "the other is not");
+}
+
+#[test]
+fn a_range_of_udp_ports_is_as_many_sockets() {
+    namespace::network("cases_q::a_range_of_udp_ports_is_as_many_sockets", || {
+        let gateway = Gateway::start(Conf::new().udp("9300-9305"));
+        let ports = gateway.control_list("/v1/listeners");
+        assert_eq!((ports.len(), ports.iter().filter(|l| l["state"] == "active" && l["protocol"] == "udp").count()), (6, 6), "Q05");
+        assert!((9300..=9305).all(|port| std::net::UdpSocket::bind(("0.0.0.0", port)).is_err()), "Q05");
+    });
 }
 
 #[test]

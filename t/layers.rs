@@ -12,7 +12,7 @@ use house::House;
 use scan::Tok;
 
 /// The rooms in floor order, and what each may import. `docs/ARCHITECTURE.md` holds the same table.
-const TABLE: [(&str, &str); 16] = [
+const TABLE: [(&str, &str); 17] = [
     ("base", ""),
     ("net", "base"),
     ("telemetry", "base"),
@@ -21,13 +21,14 @@ const TABLE: [(&str, &str); 16] = [
     ("conf", "base"),
     ("live", "base"),
     ("store", "base telemetry"),
+    ("limit", "base model telemetry live"),
     ("route", "base model"),
     ("tls", "base net model telemetry"),
     ("upstream", "base net model telemetry live tls"),
-    ("snapshot", "base model telemetry tls route upstream"),
+    ("snapshot", "base model telemetry limit tls route upstream"),
     ("control", "base model schema store telemetry live snapshot"),
-    ("proxy", "base net model telemetry live tls route upstream snapshot"),
-    ("listen", "base net model telemetry live tls route snapshot proxy"),
+    ("proxy", "base net model telemetry live limit tls route upstream snapshot"),
+    ("listen", "base net model telemetry live limit tls route snapshot proxy"),
     ("admin", "base net model schema store telemetry live snapshot control tls"),
 ];
 

@@ -22,12 +22,13 @@ use crate::support::{Conf, Gateway, client, http, poll, ports, soon};
 use prom::{Prometheus, promtool};
 use sheet::{alerts, dashboards, documented, expressions, panels, substituted, unknown};
 
-/// A gateway that has one of everything that a dashboard may ask for: a route that serves, one whose node refuses, a port that
-/// somebody else has, an object that was refused.
+/// A gateway that has one of everything that a dashboard may ask for: a route that serves, one whose node refuses, one with a
+/// limit, a port that somebody else has, an object that was refused.
 struct Watched {
     gateway: Gateway,
     serves: SocketAddr,
     fails: SocketAddr,
+    limited: SocketAddr,
     echo: Server,
     _refusing: Refusing,
     _squatter: TcpListener,
@@ -42,16 +43,20 @@ impl Watched {
         put_raw(&store.path().join("store.redb"), &[("/sluice/upstreams/bad".into(), br#"{"nodse":{}}"#.to_vec())]);
         let gateway = Gateway::start(conf);
         let (echo, refusing, squatter) = (servers::echo(), servers::refusing(), TcpListener::bind(ports::free_addr()).unwrap());
-        let [serves, fails] = [ports::free_addr(), ports::free_addr()];
+        let [serves, fails, limited] = [(); 3].map(|()| ports::free_addr());
         for (id, node, addr) in [("mysql", echo.node(), serves), ("broken", refusing.addr.to_string(), fails)] {
             gateway.admin().must_put("upstreams", id, &upstream(&[&node]));
             gateway.admin().must_put("stream_routes", id, &json!({"server_port": addr.port(), "upstream_id": id}));
             gateway.listen(id, addr);
         }
+        let limit = json!({"policy": "token_bucket", "by": "key", "permit_limit": 2, "tokens_per_period": 1, "window": "1s"});
+        let route = json!({"server_port": limited.port(), "upstream_id": "mysql", "limit": limit});
+        gateway.admin().must_put("stream_routes", "limited", &route);
+        gateway.listen("limited", limited);
         gateway.admin().must_put("ssls", "site", &ssl(&pairs().0));
         let busy = squatter.local_addr().unwrap().to_string();
         gateway.admin().must_put("listeners", "busy", &json!({"protocol": "tcp", "addr": busy}));
-        Self { gateway, serves, fails, echo, _refusing: refusing, _squatter: squatter, _store: store }
+        Self { gateway, serves, fails, limited, echo, _refusing: refusing, _squatter: squatter, _store: store }
     }
 
     fn metrics(&self) -> String {
@@ -71,16 +76,18 @@ impl Load {
     fn on(gateways: &[Watched]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let targets: Vec<_> = gateways.iter().map(|w| (w.serves, w.fails, w.gateway.admin())).collect();
+        let targets: Vec<_> = gateways.iter().map(|w| ([w.serves, w.fails, w.limited], w.gateway.admin())).collect();
         let nodes: Vec<_> = gateways.iter().map(|w| w.echo.node()).collect();
         let thread = std::thread::spawn(move || {
-            let mut staying: Vec<TcpStream> = targets.iter().map(|(serves, ..)| client::connect(*serves)).collect();
+            let mut staying: Vec<TcpStream> = targets.iter().map(|([serves, ..], _)| client::connect(*serves)).collect();
             while !stopped.load(Ordering::Acquire) {
-                for ((serves, fails, admin), node) in targets.iter().zip(&nodes) {
+                for (([serves, fails, limited], admin), node) in targets.iter().zip(&nodes) {
                     client::ping(&mut client::connect(*serves), &[7; 1000]).unwrap();
                     let mut refused = client::connect(*fails);
                     // it is closed as soon as the node has refused
                     let _ = refused.write_all(b"x").and_then(|()| refused.read(&mut [0; 8]));
+                    // served, or closed at once
+                    let _ = client::ping(&mut client::connect(*limited), b"x");
                     admin.must_put("upstreams", "changes", &upstream(&[node]));
                 }
                 for stream in &mut staying {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use super::envelope::Answer;
+use super::limits;
 use super::query::Query;
 use super::server::{self, Head, Site};
 use super::{certificates, instances};
@@ -24,6 +25,7 @@ use crate::base::violation::Stage;
 use crate::control::status::{ObjectStatus, StatusHandle};
 use crate::live::applied::Applied;
 use crate::live::fleet::Fleet;
+use crate::live::limits::Limits;
 use crate::live::listeners::{PortState, PortStatus, Ports};
 use crate::live::nodes::{NodeStatus, Nodes};
 use crate::live::sessions::{Session, Sessions};
@@ -48,6 +50,8 @@ pub struct ControlParts {
     pub sessions: Sessions,
     /// The nodes.
     pub nodes: Nodes,
+    /// The limits.
+    pub limits: Limits,
     /// The applied revision.
     pub applied: Applied,
     /// The gateways that share the store.
@@ -90,6 +94,8 @@ impl Site for Control {
             (&Method::GET, ["listeners"]) => Ok(listeners(parts)),
             (&Method::GET, ["certificates"]) => Ok(certificates::list(parts)),
             (&Method::GET, ["upstreams"]) => Ok(upstreams(&parts.nodes.list())),
+            (&Method::GET, ["limits"]) => Ok(limits::list(&parts.limits)),
+            (&Method::GET, ["limits", route]) => limits::of_route(&parts.limits, route, &head.query),
             (&Method::GET, ["sessions"]) => sessions(parts, &head.query),
             (&Method::DELETE, ["sessions", id]) => end(parts, id),
             (&Method::GET, ["store"]) => Ok(store(&parts.store.standing())),
@@ -111,8 +117,11 @@ impl Site for Control {
 /// 405 for a path that knows other verbs, 404 for one that is none.
 fn refused(method: &Method, asked: &[&str]) -> Answer {
     let allowed = match asked {
-        ["config" | "rejections" | "listeners" | "certificates" | "upstreams" | "sessions" | "store" | "instances" | "schema"]
-        | ["config", _, _] => "GET",
+        [
+            "config" | "rejections" | "listeners" | "certificates" | "upstreams" | "limits" | "sessions" | "store" | "instances" | "schema",
+        ]
+        | ["config", _, _]
+        | ["limits", _] => "GET",
         ["sessions", _] => "DELETE",
         ["log-level"] => "GET, PUT",
         ["accept"] => "POST",
@@ -311,6 +320,7 @@ mod tests {
             ports: Ports::default(),
             sessions: Sessions::default(),
             nodes: Nodes::default(),
+            limits: Limits::default(),
             applied,
             fleet: crate::live::fleet::fleet("a").1,
             schemas: Arc::new(Schemas::compile().unwrap()),

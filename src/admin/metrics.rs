@@ -15,9 +15,10 @@ use super::health;
 use super::server::{self, Head, Site};
 use crate::base::drain;
 use crate::live::applied::Applied;
+use crate::live::limits::Limits;
 use crate::live::listeners::{PortState, Ports};
 use crate::live::nodes::{NodeStatus, Nodes};
-use crate::telemetry::Metrics;
+use crate::telemetry::{LimitFigures, Metrics};
 
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
@@ -30,6 +31,8 @@ pub struct MetricsParts {
     pub ports: Ports,
     /// The nodes, for `upstream_nodes{upstream,state}`.
     pub nodes: Nodes,
+    /// The limits, for `limiter_queue_length` and `limiter_keys`.
+    pub limits: Limits,
     /// The applied revision, for readiness.
     pub applied: Applied,
     /// The end of the process, for readiness and for the server itself.
@@ -77,6 +80,14 @@ fn scrape(parts: &MetricsParts) -> Answer {
     parts.metrics.set_upstream_nodes(
         counts.iter().flat_map(|(upstream, [ready, unresolved])| [(*upstream, "ready", *ready), (*upstream, "unresolved", *unresolved)]),
     );
+    let limits = parts.limits.list();
+    parts.metrics.set_limits(limits.iter().map(|l| LimitFigures {
+        route: l.route(),
+        policy: l.policy,
+        scope: l.scope,
+        queued: l.queued,
+        keys: l.keys,
+    }));
     match parts.metrics.encode() {
         Ok(text) => Answer::raw(StatusCode::OK, PROMETHEUS, text),
         Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
@@ -105,7 +116,8 @@ mod tests {
     fn parts() -> (MetricsParts, drain::Trigger) {
         let (trigger, drain) = drain::drain();
         let metrics = Metrics::new().unwrap();
-        (MetricsParts { metrics, ports: Ports::default(), nodes: Nodes::default(), applied: applied().1, drain }, trigger)
+        let (ports, nodes, limits) = (Ports::default(), Nodes::default(), Limits::default());
+        (MetricsParts { metrics, ports, nodes, limits, applied: applied().1, drain }, trigger)
     }
 
     async fn get(parts: &MetricsParts, method: &str, uri: &str) -> (u16, serde_json::Value) {

@@ -10,6 +10,7 @@ mod fake;
 mod gate;
 mod health;
 mod instances;
+mod limits;
 mod metrics;
 mod openapi;
 mod query;

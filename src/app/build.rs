@@ -10,7 +10,7 @@ use super::banner::Banner;
 use super::drain::{self, Stop};
 use super::faces::Faces;
 use super::instance::{self, Telling};
-use super::{keyring, runtime};
+use super::{keyring, limits, runtime};
 use crate::base::drain::{Phase, Trigger, Watch};
 use crate::base::id::{Key, Kind};
 use crate::base::task::{self, PanicHook};
@@ -19,12 +19,13 @@ use crate::control::ingest::Ingest;
 use crate::control::ingest::secrets::Secrets;
 use crate::control::reconcile::{Reconciler, ReconcilerParts};
 use crate::control::status::StatusHandle;
+use crate::limit;
 use crate::listen::{Budget, Context, ListenSet, SetParts, WorkerHandle, worker};
 use crate::live::applied::{Applied, applied};
 use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
 use crate::live::sessions::Sessions;
-use crate::net::limits;
+use crate::net::limits::raise_descriptors;
 use crate::schema::Schemas;
 use crate::snapshot::cell::Cell;
 use crate::snapshot::{Registries, Snapshot};
@@ -63,7 +64,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let mut stop = Stop::new()?;
     let level = start_log(&conf)?;
     let instance = instance::name(&conf);
-    let descriptors = limits::raise_descriptors();
+    let descriptors = raise_descriptors();
     let (trigger, watch) = crate::base::drain::drain();
 
     // ground and materials
@@ -85,14 +86,13 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     // workshops
     let (upstreams, resolver) = upstream::Registry::new();
     task::spawn(resolver.run());
-    nodes.provide({
-        let upstreams = upstreams.clone();
-        Arc::new(move || upstreams.inspect())
-    });
+    shown(&nodes, &upstreams);
 
     // the hall
-    let registries = Registries { metrics: metrics.clone(), upstreams, identities: tls::Identities::default() };
+    let (limits, identities) = (limit::Registry::default(), tls::Identities::default());
+    let registries = Registries { metrics: metrics.clone(), upstreams, limits, identities };
     let cell = Cell::new(Snapshot::empty(&registries));
+    let (counting, limits) = limits::shown(&cell, &registries.limits);
 
     // west wing
     let workers = runtime::worker_count(conf.workers);
@@ -140,14 +140,16 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         applied: applied.clone(),
         metrics: metrics.clone(),
         drain: watch.clone(),
-        panics,
+        panics: panics.clone(),
     }
     .start(&conf);
+    limits::keep(counting, fleet.clone(), panics);
     let faces = Faces {
         metrics,
         ports: ports.clone(),
         sessions: sessions.clone(),
         nodes,
+        limits,
         applied: applied.clone(),
         fleet,
         watch: watch.clone(),
@@ -210,6 +212,12 @@ impl Gateway {
         tracing::info!(sessions = self.sessions.count(), "ended");
         Ok(())
     }
+}
+
+/// Leaves the way to ask for nodes where the faces of the process find it.
+fn shown(nodes: &Nodes, upstreams: &upstream::Registry) {
+    let upstreams = upstreams.clone();
+    nodes.provide(Arc::new(move || upstreams.inspect()));
 }
 
 fn start_worker(index: usize, context: &Arc<Context>) -> anyhow::Result<WorkerHandle> {

@@ -16,6 +16,7 @@ use crate::control::ingest::Ingest;
 use crate::control::status::StatusHandle;
 use crate::live::applied::Applied;
 use crate::live::fleet::Fleet;
+use crate::live::limits::Limits;
 use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
 use crate::live::sessions::Sessions;
@@ -33,6 +34,7 @@ pub(super) struct Faces {
     pub(super) ports: Ports,
     pub(super) sessions: Sessions,
     pub(super) nodes: Nodes,
+    pub(super) limits: Limits,
     pub(super) applied: Applied,
     pub(super) fleet: Fleet,
     pub(super) watch: Watch,
@@ -52,6 +54,7 @@ impl Faces {
                 metrics: self.metrics.clone(),
                 ports: self.ports.clone(),
                 nodes: self.nodes.clone(),
+                limits: self.limits.clone(),
                 applied: self.applied.clone(),
                 drain: self.watch.clone(),
             };
@@ -63,6 +66,7 @@ impl Faces {
                 ports: self.ports.clone(),
                 sessions: self.sessions.clone(),
                 nodes: self.nodes.clone(),
+                limits: self.limits.clone(),
                 applied: self.applied.clone(),
                 fleet: self.fleet.clone(),
                 schemas: self.schemas.clone(),

@@ -6,6 +6,7 @@ mod drain;
 mod faces;
 mod instance;
 mod keyring;
+mod limits;
 mod runtime;
 mod secret_file;
 

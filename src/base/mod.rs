@@ -2,11 +2,13 @@
 
 pub mod addr;
 pub mod cidr;
+pub mod datagram;
 pub mod drain;
 pub mod duration;
 pub mod id;
 pub mod meter;
 pub mod nearest;
+pub mod quota;
 pub mod reason;
 pub mod seal;
 pub mod secret;

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Reason {
     /// Both sides finished.
     Ok = 1,
-    /// The client reset the connection.
+    /// The client reset the connection, or went away while it waited for a permit.
     ClientReset,
     /// Every tried node refused.
     UpstreamRefused,
@@ -32,8 +32,14 @@ pub enum Reason {
     SniNoMatch,
     /// The matched route has no upstream, or it is not there yet.
     NoUpstream,
+    /// There was no place for another UDP session.
+    SessionTableFull,
     /// The client sent no PROXY header, or not in time, where the listener wants one.
     ProxyHeader,
+    /// A limit refused it.
+    Limited,
+    /// It waited in vain for a permit of a limit.
+    QueueTimeout,
     /// The process ran out of file descriptors for a new session.
     Overload,
     /// The drain deadline of the process passed.
@@ -88,7 +94,10 @@ impl Reason {
         Self::TlsHandshake,
         Self::SniNoMatch,
         Self::NoUpstream,
+        Self::SessionTableFull,
         Self::ProxyHeader,
+        Self::Limited,
+        Self::QueueTimeout,
         Self::Overload,
         Self::DrainDeadline,
         Self::IdleTimeout,
@@ -114,7 +123,10 @@ impl Reason {
             Self::TlsHandshake => "tls_handshake",
             Self::SniNoMatch => "sni_no_match",
             Self::NoUpstream => "no_upstream",
+            Self::SessionTableFull => "session_table_full",
             Self::ProxyHeader => "proxy_header",
+            Self::Limited => "limited",
+            Self::QueueTimeout => "queue_timeout",
             Self::Overload => "overload",
             Self::DrainDeadline => "drain_deadline",
             Self::IdleTimeout => "idle_timeout",
@@ -138,6 +150,9 @@ impl Reason {
             | Self::DnsFailed => Side::Upstream,
             Self::NoRoute
             | Self::NoUpstream
+            | Self::SessionTableFull
+            | Self::Limited
+            | Self::QueueTimeout
             | Self::Overload
             | Self::DrainDeadline
             | Self::IdleTimeout

@@ -4,6 +4,7 @@
 mod fields;
 pub mod hidden;
 mod json;
+mod limit;
 mod listener;
 mod nodes;
 mod route;

@@ -1,16 +1,18 @@
-//! The stages of a connection: registered, opened, routed, proxied, ended. What a stage does is elsewhere.
+//! The stages of a connection: registered, opened, routed, limited, proxied, ended. What a stage does is elsewhere.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::budget::Place;
 use super::gate::Gate;
 use super::guard::ConnGuard;
 use super::opening::{self, Opening};
 use super::secure;
+use super::toll;
 use super::worker::Context;
 use crate::base::addr::{Remote, canonical};
 use crate::base::reason::Reason;
@@ -21,23 +23,28 @@ use crate::snapshot::PortSpec;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///
-/// Its stages: registered; what the listener awaits of a client is read; routed; made secure, where it speaks TLS; proxied; ended
+/// Its stages: registered; what the listener awaits of a client is read; routed; limited; made secure, where it speaks TLS; proxied; ended
 /// with one reason. Only the proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by
 /// listeners that need it.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, context: Arc<Context>, place: Option<Place>) {
     let spec = gate.spec();
     let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
-    let ready = if opening::awaited(&spec.listener) && place.is_some() {
+    let mut ready = if opening::awaited(&spec.listener) && place.is_some() {
         Box::pin(open(stream, &mut guard, &context, &spec)).await
     } else {
-        route(&mut guard, &context, &spec, Ok(Opening::default())).map(|plan| (plan, Client::plain(stream)))
+        match route(&mut guard, &context, &spec, Ok(Opening::default()), place.is_some()) {
+            Ok(plan) if plan.pass.waits() => Box::pin(queue(stream, plan, &guard)).await,
+            routed => routed.map(|plan| (plan, Client::plain(stream))),
+        }
     };
     drop((spec, gate, context));
-    let outcome = match ready {
-        _ if place.is_none() => Outcome::early(Reason::Overload),
-        Ok((plan, client)) => tcp::run(client, guard.session(), &plan, guard.began()).await,
-        Err(reason) => Outcome::early(reason),
+    let outcome = match &mut ready {
+        // by reference: what is moved into a future is in it twice
+        Ok((plan, client)) => tcp::run(client, guard.session(), plan, guard.began()).await,
+        Err(reason) => Outcome::early(*reason),
     };
+    // the permit, then the account, then the place
+    drop(ready);
     guard.close(&outcome);
     drop(place);
 }
@@ -46,11 +53,27 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, 
 async fn open(stream: TcpStream, guard: &mut ConnGuard, context: &Context, spec: &PortSpec) -> Result<(Plan, Client), Reason> {
     let mut opening = opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics).await;
     let hello = opening.as_mut().ok().and_then(|opening| opening.hello.take());
-    let routed = route(guard, context, spec, opening);
+    let mut routed = route(guard, context, spec, opening, true);
+    let mut from = guard.began();
+    if let Ok(plan) = &mut routed
+        && plan.pass.waits()
+    {
+        if let Err(reason) = toll::wait(&stream, guard.session(), plan, from).await {
+            routed = Err(reason);
+        }
+        // the time in the queue is not the client's
+        from = Instant::now();
+    }
     match hello {
         None => routed.map(|plan| (plan, Client::plain(stream))),
-        Some(hello) => secure::settle(stream, hello, routed, guard.session(), (context, guard.began())).await,
+        Some(hello) => secure::settle(stream, hello, routed, guard.session(), (context, from)).await,
     }
+}
+
+/// Waits for the limit, where nothing was awaited of the client.
+async fn queue(stream: TcpStream, mut plan: Plan, guard: &ConnGuard) -> Result<(Plan, Client), Reason> {
+    toll::wait(&stream, guard.session(), &mut plan, guard.began()).await?;
+    Ok((plan, Client::plain(stream)))
 }
 
 fn arrival(stream: &TcpStream, peer: SocketAddr, gate: &Gate, spec: &PortSpec) -> Arrival {
@@ -64,8 +87,9 @@ fn arrival(stream: &TcpStream, peer: SocketAddr, gate: &Gate, spec: &PortSpec) -
     }
 }
 
-/// Finds the session's route by the configuration of the moment, and counts the session as the route's, or as one without.
-fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Result<Opening, Reason>) -> Result<Plan, Reason> {
+/// Finds the session's route by the configuration of the moment, counts the session as the route's, or as one without, and asks
+/// the limit. What there is no room for asks none.
+fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Result<Opening, Reason>, room: bool) -> Result<Plan, Reason> {
     let snapshot = context.cell.load();
     let opening = opening.inspect_err(|_| guard.routed(None, snapshot.revision()))?;
     let session = guard.session();
@@ -73,7 +97,14 @@ fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Res
     let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref().or(fallback) };
     let route = snapshot.route_for(spec, &ask);
     guard.routed(route.map(|r| &**r), snapshot.revision());
-    route.map(|route| Plan::new(route.clone(), snapshot.global(), &spec.listener)).ok_or(Reason::NoRoute)
+    if !room {
+        return Err(Reason::Overload);
+    }
+    let route = route.ok_or(Reason::NoRoute)?;
+    // what was read before may have taken its time
+    let now = if opening::awaited(&spec.listener) { Instant::now() } else { guard.began() };
+    let pass = toll::ask(&snapshot, route, guard.session(), now)?;
+    Ok(Plan::new(route.clone(), snapshot.global(), &spec.listener, pass))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
@@ -14,11 +15,12 @@ use crate::snapshot::PortSpec;
 pub(super) struct Gate {
     pub(super) port: Port,
     spec: ArcSwap<PortSpec>,
+    closed: AtomicBool,
 }
 
 impl Gate {
     pub(super) fn new(spec: Arc<PortSpec>) -> Self {
-        Self { port: spec.port, spec: ArcSwap::new(spec) }
+        Self { port: spec.port, spec: ArcSwap::new(spec), closed: AtomicBool::new(false) }
     }
 
     pub(super) fn spec(&self) -> Arc<PortSpec> {
@@ -27,6 +29,16 @@ impl Gate {
 
     pub(super) fn update(&self, spec: Arc<PortSpec>) {
         self.spec.store(spec);
+    }
+
+    /// Lets no session begin any more, or lets them begin again. Of UDP only: a TCP port is closed instead.
+    pub(super) fn set_closed(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Relaxed);
+    }
+
+    /// Whether no session may begin any more.
+    pub(super) fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// The address that the client connected to. Asked of the system only where the port is bound to all addresses.

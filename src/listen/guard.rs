@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::worker::Context;
+use crate::base::addr::Protocol;
 use crate::base::id::Id;
 use crate::base::meter::Direction;
 use crate::base::reason::Reason;
@@ -33,6 +34,8 @@ struct Counted {
     revision: u64,
     series: Arc<RouteSeries>,
     listener: Arc<ListenerSeries>,
+    /// Datagrams from the client and to it; of UDP only.
+    datagrams: Option<[u64; 2]>,
 }
 
 impl ConnGuard {
@@ -54,11 +57,15 @@ impl ConnGuard {
         let series = route.map_or_else(|| self.context.unrouted.clone(), |r| r.series.clone());
         let listener = series.listener(&self.place.listener, self.place.protocol);
         listener.opened();
+        let datagrams = (self.place.protocol == Protocol::Udp).then(|| {
+            series.udp_opened();
+            [0, 0]
+        });
         if let Some(route) = route {
             self.place.set_route(route.id.clone());
         }
         let target = route.and_then(|r| r.target.as_ref()).map(|t| t.name().clone());
-        self.counted = Some(Counted { route: route.map(|r| r.id.clone()), target, revision, series, listener });
+        self.counted = Some(Counted { route: route.map(|r| r.id.clone()), target, revision, series, listener, datagrams });
     }
 
     /// Ends the session.
@@ -66,10 +73,21 @@ impl ConnGuard {
         self.end(outcome);
     }
 
+    /// Ends a UDP session after so many datagrams from the client and to it.
+    pub(super) fn close_after(mut self, outcome: &Outcome, datagrams: [u64; 2]) {
+        if let Some(counted) = &mut self.counted {
+            counted.datagrams = Some(datagrams);
+        }
+        self.end(outcome);
+    }
+
     fn end(&mut self, outcome: &Outcome) {
         let Some(counted) = self.counted.take() else { return };
         let lasted = self.began.elapsed();
         counted.listener.ended();
+        if counted.datagrams.is_some() {
+            counted.series.udp_ended();
+        }
         counted.series.closed(outcome.reason, lasted);
         if self.context.access.wants() {
             self.context.access.submit(self.record(counted, outcome, lasted));
@@ -97,6 +115,7 @@ impl ConnGuard {
             duration: lasted,
             rx_bytes: session.bytes(Direction::In),
             tx_bytes: session.bytes(Direction::Out),
+            datagrams: counted.datagrams,
             reason: outcome.reason,
             config_revision: counted.revision,
         }

@@ -4,11 +4,13 @@
 mod accept;
 mod budget;
 mod conn;
+mod dgram;
 mod gate;
 mod guard;
 mod opening;
 mod secure;
 mod set;
+mod toll;
 mod worker;
 
 pub use budget::Budget;

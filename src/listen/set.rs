@@ -8,15 +8,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::gate::Gate;
-use super::worker::{Stop, WorkerHandle};
-use crate::base::addr::Port;
+use super::worker::{Socket, Stop, WorkerHandle};
+use crate::base::addr::{Port, Transport};
 use crate::base::drain::{Phase, Watch};
 use crate::base::id::Id;
 use crate::base::reason::Reason;
 use crate::live::applied::AppliedWriter;
 use crate::live::listeners::{PortState, PortStatus, Ports};
 use crate::live::sessions::Sessions;
-use crate::net::{limits, sock};
+use crate::net::{limits, sock, udp};
 use crate::snapshot::cell::Cell;
 use crate::snapshot::diff::{ListenPlan, diff};
 use crate::snapshot::{Conflict, PortSpec};
@@ -58,6 +58,8 @@ pub struct ListenSet {
     wanted: Arc<BTreeMap<Port, Arc<PortSpec>>>,
     conflicts: Vec<Conflict>,
     bound: HashMap<Port, Bound>,
+    /// UDP ports of removed listeners whose sessions still run: without the socket, they could not.
+    closing: HashMap<Port, Bound>,
     failed: HashMap<Port, Retry>,
     leaving: Vec<Leaving>,
 }
@@ -88,7 +90,8 @@ struct Leaving {
 impl ListenSet {
     /// A set without ports.
     pub fn new(parts: SetParts) -> Self {
-        Self { parts, wanted: Arc::default(), conflicts: Vec::new(), bound: HashMap::new(), failed: HashMap::new(), leaving: Vec::new() }
+        let (bound, closing, failed) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { parts, wanted: Arc::default(), conflicts: Vec::new(), bound, closing, failed, leaving: Vec::new() }
     }
 
     /// Follows the snapshots until the drain begins; then closes every port and returns.
@@ -105,7 +108,7 @@ impl ListenSet {
                 },
                 () = sleep_until(wake) => {
                     self.retry().await;
-                    self.look_after_leaving();
+                    self.look_after_leaving().await;
                 }
             }
         }
@@ -145,7 +148,15 @@ impl ListenSet {
     async fn open(&mut self, spec: &Arc<PortSpec>) {
         let wait = self.failed.get(&spec.port).map_or(RETRY, |r| (r.wait * 2).min(RETRY_MOST));
         self.leaving.retain(|l| l.spec.port != spec.port || l.spec.listener.id != spec.listener.id);
-        match self.bind(spec).await {
+        let opened = match self.closing.remove(&spec.port) {
+            Some(bound) => {
+                bound.gate.update(spec.clone());
+                bound.gate.set_closed(false);
+                Ok(bound)
+            }
+            None => self.bind(spec).await,
+        };
+        match opened {
             Ok(bound) => {
                 self.failed.remove(&spec.port);
                 self.bound.insert(spec.port, bound);
@@ -165,13 +176,21 @@ impl ListenSet {
     async fn bind(&self, spec: &Arc<PortSpec>) -> Result<Bound, sock::BindError> {
         let addr = spec.port.addr;
         // an overlapping port of our own would fail the probe: wildcard and address may stand side by side
-        if !self.bound.keys().any(|p| p.transport == spec.port.transport && sock::overlap(p.addr, addr)) {
-            sock::probe_tcp(addr)?;
+        let ours = |p: &Port| p.transport == spec.port.transport && sock::overlap(p.addr, addr);
+        if !self.bound.keys().chain(self.closing.keys()).any(ours) {
+            match spec.port.transport {
+                Transport::Tcp => sock::probe_tcp(addr)?,
+                Transport::Udp => udp::probe(addr)?,
+            }
         }
         let workers = self.workers_for(spec.port);
         let gate = Arc::new(Gate::new(spec.clone()));
         let mut stops = Vec::with_capacity(workers.len());
-        for (worker, socket) in workers.iter().zip(sock::listen_tcp(addr, workers.len())?) {
+        let sockets: Vec<Socket> = match spec.port.transport {
+            Transport::Tcp => sock::listen_tcp(addr, workers.len())?.into_iter().map(Socket::Tcp).collect(),
+            Transport::Udp => udp::listen(addr, workers.len())?.into_iter().map(Socket::Udp).collect(),
+        };
+        for (worker, socket) in workers.iter().zip(sockets) {
             let opened = worker.open(socket, gate.clone()).await;
             stops.push(
                 opened.map_err(|e| sock::BindError { errno: e.raw_os_error().unwrap_or(0), message: format!("accept on {addr}: {e}") })?,
@@ -203,7 +222,7 @@ impl ListenSet {
         }
     }
 
-    /// Closes a port: when this returns, the kernel refuses new connections. Its sessions live on until their drain timeout.
+    /// Closes a port: when this returns, no session can begin. Those that run live on until their drain timeout.
     async fn close(&mut self, port: Port) {
         self.failed.remove(&port);
         let Some(spec) = self.wanted.get(&port).cloned() else { return };
@@ -211,16 +230,22 @@ impl ListenSet {
             self.parts.ports.remove(&spec.listener.id, port);
             return;
         };
-        stop(bound.stops).await;
+        match port.transport {
+            Transport::Tcp => stop(bound.stops).await,
+            Transport::Udp => {
+                bound.gate.set_closed(true);
+                self.closing.insert(port, bound);
+            }
+        }
         tracing::info!(listener = %spec.listener.id, %port, "closed");
         let wait = spec.listener.drain_timeout.unwrap_or(self.parts.drain_timeout);
         self.tell(&spec, PortState::Draining);
         self.leaving.push(Leaving { spec, deadline: Instant::now() + wait });
-        self.look_after_leaving();
+        self.look_after_leaving().await;
     }
 
     /// Ends sessions of removed listeners whose time is up, and forgets listeners whose sessions are gone.
-    fn look_after_leaving(&mut self) {
+    async fn look_after_leaving(&mut self) {
         if self.leaving.is_empty() {
             return;
         }
@@ -240,6 +265,13 @@ impl ListenSet {
             }
             left
         });
+        let empty = |port: &Port| !self.leaving.iter().any(|l| l.spec.port == *port);
+        let done: Vec<Port> = self.closing.keys().copied().filter(empty).collect();
+        for port in done {
+            if let Some(bound) = self.closing.remove(&port) {
+                stop(bound.stops).await;
+            }
+        }
     }
 
     async fn retry(&mut self) {
@@ -274,7 +306,11 @@ impl ListenSet {
 
     async fn close_all(&mut self) {
         for (port, bound) in std::mem::take(&mut self.bound) {
-            stop(bound.stops).await;
+            // sessions of UDP need the socket; it goes with the last of them
+            bound.gate.set_closed(true);
+            if port.transport == Transport::Tcp {
+                stop(bound.stops).await;
+            }
             if let Some(spec) = self.wanted.get(&port) {
                 self.tell(spec, PortState::Draining);
             }

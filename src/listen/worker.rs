@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::accept;
 use super::budget::Budget;
+use super::dgram;
 use super::gate::Gate;
 use crate::base::task;
 use crate::live::sessions::Sessions;
@@ -23,7 +24,7 @@ pub struct Context {
     pub sessions: Sessions,
     /// One record for each ended session.
     pub access: AccessLog,
-    /// Places for sessions.
+    /// Descriptors for sessions.
     pub budget: Budget,
     /// The series of sessions that matched no route.
     pub unrouted: Arc<RouteSeries>,
@@ -48,9 +49,18 @@ impl Context {
 /// Stops an accept loop; answered when its socket is closed.
 pub(super) type Stop = oneshot::Sender<oneshot::Sender<()>>;
 
+/// A bound socket.
+#[derive(Debug)]
+pub(super) enum Socket {
+    /// It listens.
+    Tcp(std::net::TcpListener),
+    /// Datagrams come to it.
+    Udp(std::net::UdpSocket),
+}
+
 /// An order to a worker.
 pub(super) struct Open {
-    pub(super) socket: std::net::TcpListener,
+    pub(super) socket: Socket,
     pub(super) gate: Arc<Gate>,
     pub(super) stop: oneshot::Receiver<oneshot::Sender<()>>,
     pub(super) opened: oneshot::Sender<io::Result<()>>,
@@ -75,7 +85,7 @@ pub fn worker(context: Arc<Context>) -> (WorkerHandle, Worker) {
 
 impl WorkerHandle {
     /// Hands a socket over. Resolves when the worker accepts on it.
-    pub(super) async fn open(&self, socket: std::net::TcpListener, gate: Arc<Gate>) -> io::Result<Stop> {
+    pub(super) async fn open(&self, socket: Socket, gate: Arc<Gate>) -> io::Result<Stop> {
         let gone = || io::Error::other("the worker has ended");
         let (stop, stopped) = oneshot::channel();
         let (opened, answer) = oneshot::channel();
@@ -88,8 +98,12 @@ impl Worker {
     /// Serves until every handle is gone.
     pub async fn run(mut self) {
         while let Some(order) = self.orders.recv().await {
-            let accepting = tokio::net::TcpListener::from_std(order.socket)
-                .map(|listener| drop(task::spawn(accept::run(listener, order.gate, self.context.clone(), order.stop))));
+            let context = self.context.clone();
+            let accepting = match order.socket {
+                Socket::Tcp(socket) => tokio::net::TcpListener::from_std(socket)
+                    .map(|listener| drop(task::spawn(accept::run(listener, order.gate, context, order.stop)))),
+                Socket::Udp(socket) => dgram::start(socket, order.gate, context, order.stop),
+            };
             // the set gave up waiting only while the process ends
             let _ = order.opened.send(accepting);
         }

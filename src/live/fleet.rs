@@ -79,6 +79,14 @@ impl Fleet {
         known.others().filter(|member| &*member.id < known.own()).count()
     }
 
+    /// Waits until others live, or tell other things, than when this handle last returned from here. Cancel safe; for ever if the
+    /// process is ending.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// The name of this process among them.
     pub fn name(&self) -> String {
         self.0.borrow().own().to_owned()

@@ -2,6 +2,7 @@
 
 pub mod applied;
 pub mod fleet;
+pub mod limits;
 pub mod listeners;
 pub mod nodes;
 pub mod sessions;

@@ -1,5 +1,6 @@
 //! What the cluster stores, typed and valid by construction. Plain data with serde; no runtime, no sockets, no defaults of policy.
 
+mod limit;
 mod listener;
 mod resource;
 mod route;
@@ -8,6 +9,7 @@ mod ssl;
 mod stream_route;
 mod upstream;
 
+pub use limit::{By, KeySource, Limit, Pace, RouteLimit};
 pub use listener::{Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
 pub use route::{HttpRoute, RouteMatch, TransformSpec};

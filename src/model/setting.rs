@@ -1,6 +1,9 @@
 //! Values for the whole gateway that may change at run time: `settings/global`.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::Limit;
 
 /// The content of `settings/global`, with what is not given as its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,10 +12,12 @@ pub struct Global {
     pub default_timeout: Duration,
     /// The time for one connect where the upstream gives none.
     pub connect_timeout: Duration,
+    /// The limit of all routes that say nothing of limits: one count for all of them together.
+    pub limit: Option<Arc<Limit>>,
 }
 
 impl Default for Global {
     fn default() -> Self {
-        Self { default_timeout: Duration::from_secs(300), connect_timeout: Duration::from_secs(3) }
+        Self { default_timeout: Duration::from_secs(300), connect_timeout: Duration::from_secs(3), limit: None }
     }
 }

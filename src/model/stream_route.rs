@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Upstream;
+use super::{RouteLimit, Upstream};
 use crate::base::addr::Protocol;
 use crate::base::cidr::Cidr;
 use crate::base::id::Id;
@@ -34,6 +34,11 @@ pub struct StreamRoute {
     pub timeout: Option<Duration>,
     /// The longest that a session may last in all.
     pub max_duration: Option<Duration>,
+    /// Replies that are relayed for each datagram of a UDP client: all when absent, none when 0; when the last one was relayed the
+    /// session ends.
+    pub udp_responses: Option<u32>,
+    /// How many of its sessions may pass.
+    pub limit: RouteLimit,
     /// False: known but never matched.
     pub enabled: bool,
 }

@@ -2,6 +2,8 @@
 
 pub mod limits;
 pub mod pipe;
+pub mod presence;
 pub mod proxy_header;
 pub mod relay;
 pub mod sock;
+pub mod udp;

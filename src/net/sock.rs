@@ -20,8 +20,17 @@ pub struct BindError {
 
 impl BindError {
     fn new(addr: SocketAddr, source: &io::Error) -> Self {
+        Self::with(addr, source, " (another socket has it; `ss -ltnp` shows whose)")
+    }
+
+    /// Of a UDP port.
+    pub(super) fn udp(addr: SocketAddr, source: &io::Error) -> Self {
+        Self::with(addr, source, " (another socket has it; `ss -lunp` shows whose)")
+    }
+
+    fn with(addr: SocketAddr, source: &io::Error, in_use: &str) -> Self {
         let hints = [
-            (io::ErrorKind::AddrInUse, " (another socket has it; `ss -ltnp` shows whose)"),
+            (io::ErrorKind::AddrInUse, in_use),
             (io::ErrorKind::PermissionDenied, " (ports below 1024 need the capability CAP_NET_BIND_SERVICE)"),
             (io::ErrorKind::AddrNotAvailable, " (no interface of this machine has the address)"),
         ];

@@ -4,3 +4,4 @@ mod announce;
 mod crypt;
 pub mod idle;
 pub mod tcp;
+pub mod udp;

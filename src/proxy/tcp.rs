@@ -14,6 +14,7 @@ use super::crypt::{Crypt, End};
 use super::idle::Idle;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
+use crate::limit::{Hold, Waiting};
 use crate::live::sessions::Session;
 use crate::model::{Global, Listener, ProxyVersion};
 use crate::net::relay::Relay;
@@ -48,14 +49,14 @@ impl Outcome {
 /// The client's side of a session, with what came of it before it had a route.
 #[derive(Debug)]
 pub struct Client {
-    tcp: TcpStream,
-    front: Front,
+    /// `None` once the session has it.
+    tcp: Option<TcpStream>,
+    /// `None`: nothing came.
+    front: Option<Box<Front>>,
 }
 
 #[derive(Debug)]
 enum Front {
-    /// Nothing came.
-    Plain,
     /// These bytes, which the node is to get.
     Held(Box<[u8]>),
     /// A handshake, which is over.
@@ -65,17 +66,17 @@ enum Front {
 impl Client {
     /// A client of which nothing was read.
     pub const fn plain(tcp: TcpStream) -> Self {
-        Self { tcp, front: Front::Plain }
+        Self { tcp: Some(tcp), front: None }
     }
 
     /// A client of which these bytes were read, which the node gets before all others.
     pub fn held(tcp: TcpStream, bytes: Vec<u8>) -> Self {
-        Self { tcp, front: Front::Held(bytes.into()) }
+        Self { tcp: Some(tcp), front: Some(Box::new(Front::Held(bytes.into()))) }
     }
 
     /// A client that speaks TLS, after the handshake.
-    pub const fn tls(tcp: TcpStream, channel: Box<Channel>) -> Self {
-        Self { tcp, front: Front::Tls(channel) }
+    pub fn tls(tcp: TcpStream, channel: Box<Channel>) -> Self {
+        Self { tcp: Some(tcp), front: Some(Box::new(Front::Tls(channel))) }
     }
 }
 
@@ -90,13 +91,34 @@ pub struct Plan {
     pub default_timeout: Duration,
     /// The PROXY header that the connection to the node begins with.
     pub announce: Option<ProxyVersion>,
+    /// What its limit said.
+    pub pass: Pass,
+}
+
+/// What a limit said to a session that may go on, now or later.
+#[derive(Debug, Default)]
+pub enum Pass {
+    /// It holds nothing of a limit.
+    #[default]
+    Free,
+    /// It holds a permit until its end.
+    Held(Hold),
+    /// It has to wait first.
+    Waits(Box<Waiting>),
+}
+
+impl Pass {
+    /// Whether it has to wait first.
+    pub const fn waits(&self) -> bool {
+        matches!(self, Self::Waits(_))
+    }
 }
 
 impl Plan {
-    /// Joins a route with the settings of the moment and those of the listener.
-    pub const fn new(route: Arc<L4Route>, global: &Global, listener: &Listener) -> Self {
+    /// Joins a route with the settings of the moment, those of the listener, and what its limit said.
+    pub const fn new(route: Arc<L4Route>, global: &Global, listener: &Listener, pass: Pass) -> Self {
         let announce = listener.proxy_protocol_to_upstream;
-        Self { route, connect_timeout: global.connect_timeout, default_timeout: global.default_timeout, announce }
+        Self { route, connect_timeout: global.connect_timeout, default_timeout: global.default_timeout, announce, pass }
     }
 
     fn idle(&self) -> Idle {
@@ -120,7 +142,7 @@ impl ByteMeter for Meter {
 }
 
 /// Runs a session to its end. `began` is when it was accepted. Dropping the future closes both sides.
-pub async fn run(client: Client, session: &Arc<Session>, plan: &Plan, began: Instant) -> Outcome {
+pub async fn run(client: &mut Client, session: &Arc<Session>, plan: &Plan, began: Instant) -> Outcome {
     // one timer for all of a session's limits: putting it off is cheap, making another one is not
     let mut timer = pin!(sleep_until(began));
     // boxed: a session spends its life in the relay, and should not carry the room for dialling along
@@ -133,11 +155,14 @@ pub async fn run(client: Client, session: &Arc<Session>, plan: &Plan, began: Ins
     let meter = Meter { session: session.clone(), series: plan.route.series.clone() };
     let limits = Limits { idle: plan.idle(), deadline: plan.route.max_duration.map(|d| began + d) };
     timer.as_mut().reset(limits.next(at));
-    let reason = if channel.is_none() && matches!(client.front, Front::Plain) {
-        Conversation { relay: Relay::new(client.tcp, stream, meter), session, limits, timer }.await
+    let Some(tcp) = client.tcp.take() else {
+        return Outcome::early(Reason::Internal);
+    };
+    let reason = if channel.is_none() && client.front.is_none() {
+        Conversation { relay: Relay::new(tcp, stream, meter), session, limits, timer }.await
     } else {
         // boxed: it is rare, or it is large anyway
-        Box::pin(encrypted(client, (stream, channel), meter, session, limits, timer)).await
+        Box::pin(encrypted((tcp, client.front.take()), (stream, channel), meter, session, limits, timer)).await
     };
     drop(in_flight);
     Outcome { reason, node: Some(node), retries, connect: Some(took) }
@@ -193,23 +218,23 @@ async fn secure(to: &mut Connected, client: &tls::Client, session: &Session, pla
 
 /// A session with TLS on a side, or with bytes that go before.
 async fn encrypted(
-    client: Client,
+    (client, front): (TcpStream, Option<Box<Front>>),
     (stream, channel): (TcpStream, Option<Box<Channel>>),
     meter: Meter,
     session: &Session,
     limits: Limits,
     timer: Pin<&mut Sleep>,
 ) -> Reason {
-    let (tls, held) = match client.front {
-        Front::Plain => (None, Box::default()),
-        Front::Held(bytes) => (None, bytes),
-        Front::Tls(channel) => (Some(channel), Box::default()),
+    let (tls, held) = match front.map(|front| *front) {
+        None => (None, Box::default()),
+        Some(Front::Held(bytes)) => (None, bytes),
+        Some(Front::Tls(channel)) => (Some(channel), Box::default()),
     };
     if tls.is_none() && channel.is_none() {
-        let relay = Relay::new(client.tcp, stream, meter).holding(held);
+        let relay = Relay::new(client, stream, meter).holding(held);
         return Conversation { relay, session, limits, timer }.await;
     }
-    let relay = Crypt::new(End::new(client.tcp, tls), End::new(stream, channel), meter);
+    let relay = Crypt::new(End::new(client, tls), End::new(stream, channel), meter);
     Conversation { relay, session, limits, timer }.await
 }
 

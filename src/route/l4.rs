@@ -306,6 +306,8 @@ mod tests {
             upstream: UpstreamRef::None,
             timeout: None,
             max_duration: None,
+            udp_responses: None,
+            limit: crate::model::RouteLimit::Global,
             enabled: true,
         }
     }

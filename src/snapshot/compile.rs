@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HttpRoute, L4Route, Registries, certificates};
-use crate::base::addr::Protocol;
+use super::{HttpRoute, L4Route, Registries, RouteLimiter, certificates};
+use crate::base::addr::Transport;
+use crate::base::id::{Key, Kind};
 use crate::base::violation::Violation;
-use crate::model::{self, Resource, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{self, Resource, RouteLimit, StreamRoute, Upstream, UpstreamRef};
 use crate::route::http::rule::Rule;
 use crate::route::http::table::entries;
 use crate::upstream::Target;
@@ -81,9 +82,9 @@ pub fn enabled(resource: &Resource) -> bool {
     }
 }
 
-/// Whether a route takes TCP sessions.
-pub(super) fn takes_tcp(route: &StreamRoute) -> bool {
-    !matches!(route.protocol, Some(Protocol::Udp))
+/// Whether a route takes the sessions of a transport.
+pub(super) fn takes(route: &StreamRoute, transport: Transport) -> bool {
+    route.protocol.is_none_or(|protocol| Transport::from(protocol) == transport)
 }
 
 /// A route with its target.
@@ -92,9 +93,20 @@ pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries
         id: route.id.clone(),
         idle: idle(route, target.as_deref()),
         max_duration: route.max_duration,
+        udp_responses: route.udp_responses,
+        limit: limiter(&Key::new(Kind::StreamRoute, route.id.clone()), &route.limit, registries),
         tls_passthrough: route.tls_passthrough,
         series: registries.metrics.route(Some(&route.id)),
         target,
+    }
+}
+
+/// What a route asks; a limit of its own is the one that it had before, with what it has counted.
+fn limiter(key: &Key, limit: &RouteLimit, registries: &Registries) -> RouteLimiter {
+    match limit {
+        RouteLimit::Global => RouteLimiter::Global,
+        RouteLimit::Exempt => RouteLimiter::Exempt,
+        RouteLimit::Own(spec) => RouteLimiter::Own(registries.limits.limiter(&key.to_string(), spec)),
     }
 }
 

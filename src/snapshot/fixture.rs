@@ -3,7 +3,8 @@
 use super::{Registries, Snapshot};
 use crate::base::addr::{Protocol, parse_listen};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{Host, HttpRoute, Listener, Node, RouteMatch, StreamRoute, Upstream, UpstreamRef};
+use crate::limit;
+use crate::model::{Host, HttpRoute, Listener, Node, RouteLimit, RouteMatch, StreamRoute, Upstream, UpstreamRef};
 use crate::route::l4::Ask;
 use crate::telemetry::Metrics;
 use crate::tls;
@@ -11,7 +12,8 @@ use crate::upstream;
 
 /// Registries with nothing in them.
 pub(crate) fn registries() -> Registries {
-    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0, identities: tls::Identities::default() }
+    let (limits, identities) = (limit::Registry::default(), tls::Identities::default());
+    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0, limits, identities }
 }
 
 pub(crate) fn id(text: &str) -> Id {
@@ -36,6 +38,8 @@ pub(crate) fn route(name: &str, upstream: UpstreamRef) -> StreamRoute {
         upstream,
         timeout: None,
         max_duration: None,
+        udp_responses: None,
+        limit: RouteLimit::Global,
         enabled: true,
     }
 }

@@ -16,8 +16,9 @@ use std::time::Duration;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tokio::time::Instant;
 
-use crate::base::addr::{Port, Protocol};
+use crate::base::addr::{Port, Protocol, Transport};
 use crate::base::id::{Id, Key};
+use crate::limit::{self, Limiter};
 use crate::model::{Global, Listener, Origin, Stored};
 use crate::route::http::request::{NeedsForm, Request};
 use crate::route::http::rule::Rule;
@@ -41,6 +42,8 @@ pub struct Registries {
     pub identities: tls::Identities,
     /// Nodes by upstream.
     pub upstreams: upstream::Registry,
+    /// What limits have counted.
+    pub limits: limit::Registry,
 }
 
 /// What a snapshot is built from.
@@ -114,10 +117,25 @@ pub struct L4Route {
     pub idle: Option<Duration>,
     /// The longest that a session may last.
     pub max_duration: Option<Duration>,
+    /// Replies for each datagram of a client: all, none, or so many.
+    pub udp_responses: Option<u32>,
+    /// Which limit its sessions ask.
+    pub limit: RouteLimiter,
     /// On listeners with TLS: the bytes are passed on as they are.
     pub tls_passthrough: bool,
     /// Its metric handles.
     pub series: Arc<RouteSeries>,
+}
+
+/// Which limit a route asks.
+#[derive(Clone, Debug)]
+pub enum RouteLimiter {
+    /// The global one, as it is when a session begins: its changes reach all routes without touching one of them.
+    Global,
+    /// None at all.
+    Exempt,
+    /// Its own.
+    Own(Arc<Limiter>),
 }
 
 /// A compiled HTTP route.
@@ -142,6 +160,7 @@ pub struct Snapshot {
     arrived: Option<Instant>,
     objects: Objects,
     global: Arc<Global>,
+    limiter: Option<Arc<Limiter>>,
     ports: Arc<BTreeMap<Port, Arc<PortSpec>>>,
     conflicts: Arc<Vec<Conflict>>,
     /// Who wants a port, the winner first.
@@ -149,8 +168,11 @@ pub struct Snapshot {
     targets: HashTrieMapSync<Id, Arc<Target>>,
     /// Enabled routes.
     routes: HashTrieMapSync<Id, Arc<L4Route>>,
+    /// Routes that take TCP sessions.
     table: Table<Arc<L4Route>>,
     certificates: Index<Arc<Identity>>,
+    /// Routes that take UDP sessions.
+    datagrams: Table<Arc<L4Route>>,
     /// Enabled HTTP routes.
     http_routes: HashTrieMapSync<Id, Arc<HttpRoute>>,
     http_table: HttpTable<Arc<HttpRoute>>,
@@ -173,6 +195,7 @@ impl Snapshot {
             arrived: None,
             objects: Objects::new_sync(),
             global: Arc::default(),
+            limiter: None,
             ports: Arc::default(),
             conflicts: Arc::default(),
             claims: HashTrieMapSync::new_sync(),
@@ -180,6 +203,7 @@ impl Snapshot {
             routes: HashTrieMapSync::new_sync(),
             table: Table::default(),
             certificates: Index::default(),
+            datagrams: Table::default(),
             http_routes: HashTrieMapSync::new_sync(),
             http_table: HttpTable::default(),
             users: HashTrieMapSync::new_sync(),
@@ -222,13 +246,30 @@ impl Snapshot {
     pub fn route_for(&self, spec: &PortSpec, ask: &Ask<'_>) -> Option<&Arc<L4Route>> {
         match &spec.listener.stream_route_id {
             Some(fixed) => self.routes.get(fixed),
-            None => self.table.find(ask),
+            None => match spec.port.transport {
+                Transport::Tcp => self.table.find(ask),
+                Transport::Udp => self.datagrams.find(ask),
+            },
         }
     }
 
     /// The certificate for a name in lower case without a trailing dot.
     pub fn certificate(&self, name: &str) -> Option<&Arc<Identity>> {
         self.certificates.find(name)
+    }
+
+    /// The limit that counts for a route: its own, else the global one; `None` if there is none, or if the route is exempt.
+    pub fn limiter<'a>(&'a self, limit: &'a RouteLimiter) -> Option<&'a Arc<Limiter>> {
+        match limit {
+            RouteLimiter::Own(limiter) => Some(limiter),
+            RouteLimiter::Global => self.limiter.as_ref(),
+            RouteLimiter::Exempt => None,
+        }
+    }
+
+    /// The enabled L4 route of this id.
+    pub fn stream_route(&self, id: &Id) -> Option<&Arc<L4Route>> {
+        self.routes.get(id)
     }
 
     /// The route of an HTTP request: the first that matches.

@@ -84,6 +84,8 @@ pub struct Record {
     pub rx_bytes: u64,
     /// Bytes from the upstream to the client.
     pub tx_bytes: u64,
+    /// Datagrams from the client to the upstream and back; of UDP only.
+    pub datagrams: Option<[u64; 2]>,
     /// Why it ended; the side follows from it.
     pub reason: Reason,
     /// The revision of the configuration that it was routed by.
@@ -309,7 +311,8 @@ impl<'a> From<Option<&'a str>> for Field<'a> {
 }
 
 /// Every field of a line, in its order: the one list for all formats.
-fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a>); 23] {
+fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a>); 25] {
+    let datagrams = |at: usize| record.datagrams.and_then(|d| d.get(at).copied()).map_or(Field::None, Field::Number);
     [
         ("ts", Field::Text(rfc3339(record.ts).into())),
         ("session_id", Field::Number(record.session_id)),
@@ -331,6 +334,8 @@ fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a
         ("duration_ms", Field::Millis(record.duration)),
         ("rx_bytes", Field::Number(record.rx_bytes)),
         ("tx_bytes", Field::Number(record.tx_bytes)),
+        ("rx_datagrams", datagrams(0)),
+        ("tx_datagrams", datagrams(1)),
         ("reason", record.reason.as_str().into()),
         ("side", record.reason.side().as_str().into()),
         ("config_revision", Field::Number(record.config_revision)),
@@ -404,6 +409,7 @@ mod tests {
             duration: Duration::from_millis(30),
             rx_bytes: 3,
             tx_bytes: 12,
+            datagrams: None,
             reason: Reason::UpstreamReset,
             config_revision: 17,
         }
@@ -452,7 +458,7 @@ mod tests {
                 "proto": "tcp", "client_ip": "::1", "client_port": 40000, "peer_addr": null, "local_addr": "127.0.0.1:9100",
                 "sni": "a.test.com", "tls_version": "TLSv1.3", "tls_cipher": null,
                 "upstream": "u1", "endpoint": "127.0.0.1:1995", "retries": 1, "connect_ms": 1.25, "duration_ms": 30.0, "rx_bytes": 3,
-                "tx_bytes": 12, "reason": "upstream_reset", "side": "upstream", "config_revision": 17
+                "tx_bytes": 12, "rx_datagrams": null, "tx_datagrams": null, "reason": "upstream_reset", "side": "upstream", "config_revision": 17
             })
         );
         assert_eq!(out.iter().position(|b| *b == b'\n'), Some(out.len() - 1));

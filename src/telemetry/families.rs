@@ -11,6 +11,7 @@ use prometheus::{
 
 use super::series::RouteSeries;
 use crate::base::id::Id;
+use crate::base::quota::{Policy, Scope};
 
 /// Bounds for the time of one connect, in seconds.
 const CONNECT_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 3.0];
@@ -23,6 +24,21 @@ const APPLY_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Families>);
 
+/// What is told of one limit when somebody looks.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitFigures<'a> {
+    /// The route that carries it; empty for the global one.
+    pub route: &'a str,
+    /// How it counts.
+    pub policy: Policy,
+    /// What its numbers are meant for.
+    pub scope: Scope,
+    /// How many wait.
+    pub queued: usize,
+    /// How many keys it knows, if it has any.
+    pub keys: Option<usize>,
+}
+
 /// Fields are the families by their name without the prefix `sluice_`.
 #[derive(Debug)]
 pub struct Families {
@@ -33,8 +49,16 @@ pub struct Families {
     pub(super) connections_closed_total: IntCounterVec,
     pub(super) connection_duration_seconds: HistogramVec,
     pub(super) bytes_total: IntCounterVec,
+    pub(super) limiter_allowed_total: IntCounterVec,
+    pub(super) limiter_rejections_total: IntCounterVec,
+    pub(super) limiter_queue_length: IntGaugeVec,
+    pub(super) limiter_keys: IntGaugeVec,
     pub(super) upstream_connect_seconds: HistogramVec,
     pub(super) upstream_connect_failures_total: IntCounterVec,
+    pub(super) udp_sessions_total: IntCounterVec,
+    pub(super) udp_sessions_active: IntGaugeVec,
+    pub(super) udp_datagrams_total: IntCounterVec,
+    pub(super) udp_dropped_total: IntCounterVec,
     pub upstream_nodes: IntGaugeVec,
     pub listeners: IntGaugeVec,
     pub listener_bind_failures_total: IntCounterVec,
@@ -122,12 +146,24 @@ impl Metrics {
                 &["route"],
             )?,
             bytes_total: counters("bytes_total", "Bytes moved: in is client to upstream", &["route", "direction"])?,
+            limiter_allowed_total: counters("limiter_allowed_total", "Sessions that a limit let pass", &["route", "policy", "scope"])?,
+            limiter_rejections_total: counters(
+                "limiter_rejections_total",
+                "Sessions that a limit refused, at once or after a wait in vain",
+                &["route", "policy", "scope"],
+            )?,
+            limiter_queue_length: gauges("limiter_queue_length", "Sessions that wait for a permit now", &["route", "policy", "scope"])?,
+            limiter_keys: gauges("limiter_keys", "Keys that a limit knows now", &["route", "policy", "scope"])?,
             upstream_connect_seconds: histograms("upstream_connect_seconds", "Time of successful connects", &CONNECT_SECONDS, &["route"])?,
             upstream_connect_failures_total: counters(
                 "upstream_connect_failures_total",
                 "Connects that failed, each try counted",
                 &["route", "node", "reason"],
             )?,
+            udp_sessions_total: counters("udp_sessions_total", "UDP sessions accepted", &["route"])?,
+            udp_sessions_active: gauges("udp_sessions_active", "UDP sessions that run now", &["route"])?,
+            udp_datagrams_total: counters("udp_datagrams_total", "Datagrams passed on: in is client to upstream", &["route", "direction"])?,
+            udp_dropped_total: counters("udp_dropped_total", "Datagrams that were not passed on, by reason", &["route", "reason"])?,
             upstream_nodes: gauges("upstream_nodes", "Nodes by state", &["upstream", "state"])?,
             listeners: gauges("listeners", "Ports by state", &["state"])?,
             tls_handshakes_total: counters("tls_handshakes_total", "Handshakes with clients", &["listener", "version", "resumed"])?,
@@ -216,6 +252,21 @@ impl Metrics {
         self.upstream_nodes.reset();
         for (upstream, state, count) in counts {
             self.upstream_nodes.with_label_values(&[upstream, state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets `limiter_queue_length` and `limiter_keys`. What is not given is taken out; several of one route are one.
+    #[expect(clippy::disallowed_methods, reason = "set as a whole when somebody looks, not on the data path")]
+    pub fn set_limits<'a>(&self, limits: impl IntoIterator<Item = LimitFigures<'a>>) {
+        self.limiter_queue_length.reset();
+        self.limiter_keys.reset();
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        for limit in limits {
+            let labels = [limit.route, limit.policy.as_str(), limit.scope.as_str()];
+            self.limiter_queue_length.with_label_values(&labels).add(number(limit.queued));
+            if let Some(keys) = limit.keys {
+                self.limiter_keys.with_label_values(&labels).add(number(keys));
+            }
         }
     }
 

@@ -9,6 +9,6 @@ mod series;
 pub mod stamp;
 
 pub use access::{AccessConf, AccessFormat, AccessLog, Record};
-pub use families::Metrics;
+pub use families::{LimitFigures, Metrics};
 pub use log::{LogError, LogFormat, LogLevel};
-pub use series::{ListenerSeries, RouteSeries};
+pub use series::{LimitSeries, ListenerSeries, RouteSeries};

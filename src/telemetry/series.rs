@@ -9,8 +9,10 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::families::Metrics;
 use crate::base::addr::Protocol;
+use crate::base::datagram::DropReason;
 use crate::base::id::Id;
 use crate::base::meter::Direction;
+use crate::base::quota::{Policy, Scope};
 use crate::base::reason::Reason;
 
 /// The series of one route. Shared by the route's compiled form and its sessions; retired with the last of them.
@@ -21,10 +23,45 @@ pub struct RouteSeries {
     listeners: DashMap<(Id, Protocol), Arc<ListenerSeries>>,
     failures: DashMap<(String, Reason), IntCounter>,
     closed: [OnceLock<IntCounter>; Reason::ALL.len()],
+    /// By policy and scope: a route may count under another one after an edit, and under the global one's.
+    limits: [OnceLock<Arc<LimitSeries>>; LIMITS],
     bytes_in: IntCounter,
     bytes_out: IntCounter,
     duration: Histogram,
     connect: Histogram,
+    udp: OnceLock<Box<UdpSeries>>,
+}
+
+/// What only UDP sessions have; bound with the first of them.
+#[derive(Debug)]
+struct UdpSeries {
+    total: IntCounter,
+    active: IntGauge,
+    datagrams_in: IntCounter,
+    datagrams_out: IntCounter,
+    dropped: [OnceLock<IntCounter>; DropReason::ALL.len()],
+}
+
+/// Pairs of a policy and a scope.
+const LIMITS: usize = Policy::ALL.len() * Scope::ALL.len();
+
+/// What limits of one policy and scope said to one route.
+#[derive(Debug)]
+pub struct LimitSeries {
+    allowed: IntCounter,
+    rejections: IntCounter,
+}
+
+impl LimitSeries {
+    /// One was let pass.
+    pub fn allowed(&self) {
+        self.allowed.inc();
+    }
+
+    /// One was refused.
+    pub fn rejected(&self) {
+        self.rejections.inc();
+    }
 }
 
 /// The series of one route's sessions that came through one listener.
@@ -44,8 +81,10 @@ impl RouteSeries {
             duration: metrics.connection_duration_seconds.with_label_values(&[label]),
             connect: metrics.upstream_connect_seconds.with_label_values(&[label]),
             closed: std::array::from_fn(|_| OnceLock::new()),
+            limits: std::array::from_fn(|_| OnceLock::new()),
             listeners: DashMap::new(),
             failures: DashMap::new(),
+            udp: OnceLock::new(),
             metrics,
             route,
         }
@@ -71,6 +110,19 @@ impl RouteSeries {
         self.listeners.entry(key).or_insert_with(bound).value().clone()
     }
 
+    /// The handles for limits of a policy and a scope; bound at first use.
+    pub fn limit(&self, policy: Policy, scope: Scope) -> Arc<LimitSeries> {
+        let labels = [self.label(), policy.as_str(), scope.as_str()];
+        let bound = || {
+            Arc::new(LimitSeries {
+                allowed: self.metrics.limiter_allowed_total.with_label_values(&labels),
+                rejections: self.metrics.limiter_rejections_total.with_label_values(&labels),
+            })
+        };
+        let place = limit_pairs().position(|pair| pair == (policy, scope)).and_then(|at| self.limits.get(at));
+        place.map_or_else(bound, |place| place.get_or_init(bound).clone())
+    }
+
     /// A session ended.
     pub fn closed(&self, reason: Reason, lasted: Duration) {
         if let Some(slot) = Reason::ALL.iter().position(|r| *r == reason).and_then(|at| self.closed.get(at)) {
@@ -85,6 +137,45 @@ impl RouteSeries {
         match direction {
             Direction::In => self.bytes_in.inc_by(bytes as u64),
             Direction::Out => self.bytes_out.inc_by(bytes as u64),
+        }
+    }
+
+    fn udp(&self) -> &UdpSeries {
+        self.udp.get_or_init(|| {
+            let label = self.label();
+            Box::new(UdpSeries {
+                total: self.metrics.udp_sessions_total.with_label_values(&[label]),
+                active: self.metrics.udp_sessions_active.with_label_values(&[label]),
+                datagrams_in: self.metrics.udp_datagrams_total.with_label_values(&[label, "in"]),
+                datagrams_out: self.metrics.udp_datagrams_total.with_label_values(&[label, "out"]),
+                dropped: std::array::from_fn(|_| OnceLock::new()),
+            })
+        })
+    }
+
+    /// A UDP session began.
+    pub fn udp_opened(&self) {
+        self.udp().total.inc();
+        self.udp().active.inc();
+    }
+
+    /// A UDP session ended.
+    pub fn udp_ended(&self) {
+        self.udp().active.dec();
+    }
+
+    /// Datagrams were passed on.
+    pub fn datagrams(&self, direction: Direction, datagrams: u64) {
+        match direction {
+            Direction::In => self.udp().datagrams_in.inc_by(datagrams),
+            Direction::Out => self.udp().datagrams_out.inc_by(datagrams),
+        }
+    }
+
+    /// Datagrams were not passed on.
+    pub fn dropped(&self, reason: DropReason, datagrams: u64) {
+        if let Some(slot) = DropReason::ALL.iter().position(|r| *r == reason).and_then(|at| self.udp().dropped.get(at)) {
+            slot.get_or_init(|| self.metrics.udp_dropped_total.with_label_values(&[self.label(), reason.as_str()])).inc_by(datagrams);
         }
     }
 
@@ -118,9 +209,20 @@ impl RouteSeries {
         // an error here only says that the series was never bound
         for direction in ["in", "out"] {
             let _ = metrics.bytes_total.remove_label_values(&[label, direction]);
+            let _ = metrics.udp_datagrams_total.remove_label_values(&[label, direction]);
+        }
+        let _ = metrics.udp_sessions_total.remove_label_values(&[label]);
+        let _ = metrics.udp_sessions_active.remove_label_values(&[label]);
+        for reason in DropReason::ALL {
+            let _ = metrics.udp_dropped_total.remove_label_values(&[label, reason.as_str()]);
         }
         for reason in Reason::ALL {
             let _ = metrics.connections_closed_total.remove_label_values(&[label, reason.as_str()]);
+        }
+        for (policy, scope) in limit_pairs() {
+            let labels = [label, policy.as_str(), scope.as_str()];
+            let _ = metrics.limiter_allowed_total.remove_label_values(&labels);
+            let _ = metrics.limiter_rejections_total.remove_label_values(&labels);
         }
         let _ = metrics.connection_duration_seconds.remove_label_values(&[label]);
         let _ = metrics.upstream_connect_seconds.remove_label_values(&[label]);
@@ -135,6 +237,10 @@ impl RouteSeries {
             let _ = metrics.upstream_connect_failures_total.remove_label_values(&[label, node, reason.as_str()]);
         }
     }
+}
+
+fn limit_pairs() -> impl Iterator<Item = (Policy, Scope)> {
+    Policy::ALL.into_iter().flat_map(|policy| Scope::ALL.into_iter().map(move |scope| (policy, scope)))
 }
 
 impl ListenerSeries {

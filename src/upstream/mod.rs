@@ -4,12 +4,14 @@
 mod balance;
 mod connect;
 mod node;
+mod pick;
 mod registry;
 mod resolve;
 mod target;
 
 pub use connect::{Connected, DialError, Dialer};
-pub use node::Node;
+pub use node::{InFlight, Node};
+pub use pick::{Picked, Picker};
 pub use registry::Registry;
 pub use resolve::Resolver;
 pub use target::Target;

@@ -174,6 +174,7 @@ fn the_operations_page_has_the_fields_of_an_access_line() {
         duration: Duration::ZERO,
         rx_bytes: 0,
         tx_bytes: 0,
+        datagrams: None,
         reason: Reason::Ok,
         config_revision: 0,
     });

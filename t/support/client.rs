@@ -74,6 +74,14 @@ pub fn ping(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     if back == bytes { Ok(()) } else { Err(io::Error::other("the echo is not what was sent")) }
 }
 
+/// Whether the peer has said something, or closed, that was not read yet.
+pub fn pending(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let peeked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    !matches!(peeked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+}
+
 /// Closes with a reset instead of a FIN.
 pub fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();

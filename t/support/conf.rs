@@ -72,6 +72,12 @@ impl Conf {
         self
     }
 
+    /// Adds a UDP listener.
+    pub fn udp(mut self, entry: impl std::fmt::Display) -> Self {
+        self.udp.push(entry.to_string());
+        self
+    }
+
     /// The store is this etcd, and the gateway has a name of its own in the fleet.
     pub fn etcd(mut self, members: &[String], instance: &str) -> Self {
         (self.etcd, self.instance) = (members.to_vec(), Some(instance.into()));

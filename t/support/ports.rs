@@ -1,12 +1,12 @@
 //! Free ports for tests that run side by side: from below the range that the system gives to clients, each handed out once.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const FIRST: u32 = 12_000;
 const COUNT: u32 = 20_000;
 
-/// A port of 0.0.0.0 that nobody had a moment ago and that no other test of this process gets.
+/// A port of 0.0.0.0, of TCP and UDP, that nobody had a moment ago and that no other test of this process gets.
 pub fn free() -> u16 {
     free_row(1)
 }
@@ -20,7 +20,9 @@ pub fn free_row(length: u16) -> u16 {
         let n = NEXT.fetch_add(u32::from(length), Ordering::Relaxed);
         assert!(n < COUNT, "no free port");
         let first = u16::try_from(FIRST + begin.wrapping_add(n) % COUNT).unwrap();
-        if (0..length).all(|n| TcpListener::bind((Ipv4Addr::UNSPECIFIED, first + n)).is_ok()) {
+        let free =
+            |port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() && UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+        if (0..length).all(|n| free(first + n)) {
             return first;
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
     unserved(fields, found);
     Listener {
         id,
-        protocol: Protocol::Tcp,
+        protocol: protocol(fields),
         addrs: addresses(fields, found),
         stream_route_id: fields.id("stream_route_id", found),
         tls: fields.get("tls") == Some(&Value::Bool(true)),
@@ -32,22 +32,37 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
     }
 }
 
+/// The schema lets only known words pass; `http` is refused below.
+fn protocol(fields: &Fields<'_>) -> Protocol {
+    if fields.text("protocol") == Some("udp") { Protocol::Udp } else { Protocol::Tcp }
+}
+
 fn unserved(fields: &Fields<'_>, found: &mut Found) {
     let mut refuse = |name: &str, what: &str| {
         found.add(fields.at(name), "unsupported", format!("this build does not serve {what} yet"));
     };
     match fields.text("protocol") {
         None | Some("tcp") => {}
+        Some("udp") => return of_streams(fields, found),
         Some(other) => refuse("protocol", &format!("{other} listeners")),
     }
-    for name in ["proxy_protocol", "proxy_protocol_to_upstream"] {
-        if fields.get(name).is_some() && fields.text("protocol") == Some("udp") {
-            refuse(name, "the PROXY protocol on udp listeners");
-        }
     }
     for (name, what) in UNSERVED {
         if fields.get(name).is_some() {
             refuse(name, what);
+        }
+    }
+}
+
+/// Fields that mean nothing where there is no stream of bytes are refused, so that nobody relies on them.
+fn of_streams(fields: &Fields<'_>, found: &mut Found) {
+    let mut refuse = |name: &str| found.add(fields.at(name), "unsupported", format!("a udp listener takes no `{name}`"));
+    if fields.get("tls").is_some_and(|tls| *tls != Value::Bool(false)) {
+        refuse("tls");
+    }
+    for name in ["ssl_id", "http", "proxy_protocol", "proxy_protocol_to_upstream"] {
+        if fields.get(name).is_some() {
+            refuse(name);
         }
     }
 }
@@ -163,9 +178,26 @@ mod tests {
     }
 
     #[test]
+    fn a_udp_listener_takes_nothing_that_needs_a_stream() {
+        let l = listener(&json!({"protocol": "udp", "addr": ["9200", 9200], "stream_route_id": "r", "tls": false}));
+        assert_eq!((l.protocol, l.addrs.len()), (Protocol::Udp, 1));
+        for (field, value) in [
+            ("tls", json!(true)),
+            ("ssl_id", json!("site")),
+            ("proxy_protocol", json!({"accept": true})),
+            ("proxy_protocol_to_upstream", json!("v2")),
+        ] {
+            let mut object = json!({"addr": 9100, "protocol": "udp"});
+            object[field] = value;
+            let (path, rule, message) = meaningless(Kind::Listener, &object);
+            assert_eq!((path, rule.as_str()), (format!("/{field}"), "unsupported"));
+            assert_eq!(message, format!("a udp listener takes no `{field}`"));
+        }
+    }
+
+    #[test]
     fn what_this_build_cannot_open_is_refused_by_name() {
         for (field, value, says) in [
-            ("protocol", json!("udp"), "this build does not serve udp listeners yet"),
             ("protocol", json!("http"), "this build does not serve http listeners yet"),
             ("ssl_id", json!("site"), "this build does not serve fixed certificates on listeners yet"),
             ("http", json!({"versions": ["h1"]}), "this build does not serve http listeners yet"),

@@ -1,7 +1,8 @@
 //! `settings/global`. Never reads another setting: there is none.
 
 use super::fields::{Fields, Found, Least};
-use crate::model::Global;
+use super::limit;
+use crate::model::{Global, RouteLimit};
 
 /// The only id of its kind.
 pub(super) const GLOBAL: &str = "global";
@@ -14,6 +15,10 @@ pub(super) fn read(fields: &Fields<'_>, found: &mut Found) -> Global {
     Global {
         default_timeout: fields.duration("default_timeout", Least::AboveZero, found).unwrap_or(standard.default_timeout),
         connect_timeout: fields.duration("connect_timeout", Least::AboveZero, found).unwrap_or(standard.connect_timeout),
+        limit: match limit::read(fields, found) {
+            RouteLimit::Own(limit) => Some(limit),
+            RouteLimit::Global | RouteLimit::Exempt => None,
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::fields::{Fields, Found, Least};
 use super::secrets::Secrets;
-use super::upstream;
+use super::{limit, upstream};
 use crate::base::addr::Protocol;
 use crate::base::cidr::Cidr;
 use crate::base::id::Id;
@@ -28,6 +28,8 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut F
         upstream: target(fields, secrets, found),
         timeout: fields.duration("timeout", Least::AboveZero, found),
         max_duration: fields.duration("max_duration", Least::AboveZero, found),
+        udp_responses: fields.number("udp_responses", found),
+        limit: limit::read(fields, found),
         enabled: fields.enabled(),
     }
 }

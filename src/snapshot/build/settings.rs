@@ -11,6 +11,8 @@ impl Work<'_> {
         }
         let (_, new) = self.both(key, global);
         self.next.global = new.unwrap_or_default();
+        let limits = &self.registries.limits;
+        self.next.limiter = self.next.global.limit.as_ref().map(|spec| limits.limiter(&key.to_string(), spec));
         self.compiled += 1;
     }
 }

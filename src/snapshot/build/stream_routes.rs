@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::links::{Links, of_stream_route};
 use super::upstreams::same_target;
 use super::{Work, compile};
+use crate::base::addr::Transport;
 use crate::base::id::Key;
 use crate::model::{Stored, StreamRoute};
 
@@ -33,9 +34,13 @@ impl Work<'_> {
         self.compiled += 1;
         if let Some(old) = old.filter(|old| *old != new) {
             self.next.table.remove(old);
+            self.next.datagrams.remove(old);
         }
-        if compile::takes_tcp(new) {
+        if compile::takes(new, Transport::Tcp) {
             self.next.table.insert(new, compiled.clone());
+        }
+        if compile::takes(new, Transport::Udp) {
+            self.next.datagrams.insert(new, compiled.clone());
         }
         self.next.routes.insert_mut(key.id.clone(), compiled);
     }
@@ -44,6 +49,7 @@ impl Work<'_> {
         self.next.routes.remove_mut(&key.id);
         if let Some(old) = old {
             self.next.table.remove(old);
+            self.next.datagrams.remove(old);
         }
     }
 }
