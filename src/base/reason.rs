@@ -80,7 +80,7 @@ impl Side {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Ok,
         Self::ClientReset,
         Self::UpstreamRefused,

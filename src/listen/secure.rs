@@ -1,5 +1,5 @@
 //! TLS with the client: its ClientHello is awaited, and once it has a route it is passed through, or a handshake is made with it.
-//! A client that gets no session is told so by an alert. Chooses no route.
+//! A client whose name leads nowhere is told so by an alert. Chooses no route.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -56,7 +56,9 @@ pub(super) async fn settle(
         Ok(plan) if plan.route.tls_passthrough => return through(stream, bytes, plan),
         Ok(plan) => plan,
         Err(reason) => {
-            turn_away(&stream, session, began).await;
+            if reason == Reason::NoRoute {
+                turn_away(&stream, session, began).await;
+            }
             return Err(reason);
         }
     };

@@ -46,7 +46,6 @@ fn unserved(fields: &Fields<'_>, found: &mut Found) {
         Some("udp") => return of_streams(fields, found),
         Some(other) => refuse("protocol", &format!("{other} listeners")),
     }
-    }
     for (name, what) in UNSERVED {
         if fields.get(name).is_some() {
             refuse(name, what);
