@@ -103,7 +103,8 @@ setup-test:
 	$(call need,mariadbd mariadb-server mariadb mariadb-client redis-server redis-server redis-cli redis-tools curl curl \
 	  ip iproute2 python3 python3 prometheus prometheus unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace \
 	  etcd etcd-server etcdctl etcd-client openssl openssl nginx nginx haproxy haproxy logger bsdutils \
-	  dnsmasq dnsmasq-base dig bind9-dnsutils rsyslogd rsyslog freeradius freeradius radclient freeradius-utils)
+	  dnsmasq dnsmasq-base dig bind9-dnsutils rsyslogd rsyslog freeradius freeradius radclient freeradius-utils \
+	  slapd slapd ldapsearch ldap-utils kdig knot-dnsutils testssl testssl.sh)
 	$(nginx-stream)
 
 setup-bench:

@@ -258,7 +258,6 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         ("gateway: {node_listen: [{ip: 127.0.0.1, port: 9080}]}", "gateway.node_listen: "),
         ("gateway: {ssl: {enable: true}}", "gateway.ssl.enable: "),
         ("gateway: {ssl: {listen: [{port: 9443}]}}", "gateway.ssl.listen: "),
-        ("gateway: {ssl: {fallback_sni: a.test.com}}", "gateway.ssl.fallback_sni: "),
         ("gateway: {proxy_protocol: {enable_tcp_pp: true}, stream_proxy: {tcp: [9100]}}", "gateway.proxy_protocol.trusted: absent"),
         ("gateway: {stream_proxy: {tcp: [{addr: 9100, proxy_protocol: true}]}}", "gateway.proxy_protocol.trusted: absent"),
         (

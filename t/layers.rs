@@ -23,13 +23,13 @@ const TABLE: [(&str, &str); 18] = [
     ("store", "base telemetry"),
     ("limit", "base model telemetry live"),
     ("route", "base model"),
-    ("tls", "base model telemetry"),
-    ("upstream", "base net model telemetry live"),
+    ("tls", "base net model telemetry"),
+    ("upstream", "base net model telemetry live tls"),
     ("filter", "base model telemetry"),
     ("snapshot", "base model telemetry limit tls route upstream filter"),
     ("control", "base model schema store telemetry live snapshot"),
-    ("proxy", "base net model telemetry live limit route upstream filter snapshot"),
-    ("listen", "base net model telemetry live limit route snapshot proxy"),
+    ("proxy", "base net model telemetry live limit tls route upstream filter snapshot"),
+    ("listen", "base net model telemetry live limit tls route snapshot proxy"),
     ("admin", "base net model schema store telemetry live snapshot control tls"),
 ];
 
@@ -40,7 +40,7 @@ const ROOF: [&str; 3] = ["app", "cli", "main"];
 const LONGEST: usize = 600;
 
 /// Rooms that handle what comes from sockets and stores.
-const NO_PANIC: [&str; 5] = ["listen", "proxy", "net", "store", "control"];
+const NO_PANIC: [&str; 6] = ["listen", "proxy", "net", "tls", "store", "control"];
 
 fn allowed(from: &str, to: &str) -> bool {
     ROOF.contains(&from) || TABLE.iter().any(|(room, imports)| *room == from && imports.split(' ').any(|i| i == to && !to.is_empty()))

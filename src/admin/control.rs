@@ -247,6 +247,9 @@ fn session(session: &Session) -> Value {
         "protocol": session.protocol,
         "client": session.client().0,
         "local": session.local.0,
+        "sni": session.sni(),
+        "tls_version": session.tls().map(|tls| tls.version),
+        "tls_cipher": session.tls().map(|tls| tls.cipher),
         "route": session.route(),
         "node": session.node(),
         "started": rfc3339(session.started),
@@ -448,8 +451,8 @@ mod tests {
         }
         let (_, body) = world.ask("GET", "/v1/sessions?limit=1", "").await;
         let shown = json!({
-            "id": 1, "listener": "a", "protocol": "tcp", "client": "127.0.0.1:40000", "local": "127.0.0.1:9100", "route": "r1",
-            "node": null, "started": "1970-01-01T00:00:00.000Z", "rx_bytes": 3, "tx_bytes": 0, "ending": null
+            "id": 1, "listener": "a", "protocol": "tcp", "client": "127.0.0.1:40000", "local": "127.0.0.1:9100", "sni": null, "tls_version": null,
+            "tls_cipher": null, "route": "r1", "node": null, "started": "1970-01-01T00:00:00.000Z", "rx_bytes": 3, "tx_bytes": 0, "ending": null
         });
         assert_eq!(body["sessions"][0], shown);
         for bad in ["?client=x", "?limit=x"] {

@@ -32,6 +32,7 @@ use crate::snapshot::cell::Cell;
 use crate::snapshot::{Registries, Snapshot};
 use crate::store::{Embedded, Etcd, EtcdOptions, EtcdTls, Store};
 use crate::telemetry::{AccessConf, AccessFormat, AccessLog, LogFormat, LogLevel, Metrics, log};
+use crate::tls;
 use crate::upstream;
 
 /// How long the start waits for the first configuration before it tells what there is.
@@ -89,7 +90,8 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     shown(&nodes, &upstreams);
 
     // the hall
-    let registries = Registries { metrics: metrics.clone(), upstreams, limits: limit::Registry::default() };
+    let (limits, identities) = (limit::Registry::default(), tls::Identities::default());
+    let registries = Registries { metrics: metrics.clone(), upstreams, limits, identities };
     let cell = Cell::new(Snapshot::empty(&registries));
     let (counting, limits) = limits::shown(&cell, &registries.limits);
 
@@ -102,6 +104,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         budget: Budget::new(descriptors),
         http: Arc::new(http::Shared { cell: cell.clone(), access: access.clone(), unrouted: metrics.route(None) }),
         unrouted: metrics.route(None),
+        fallback_sni: conf.fallback_sni.clone(),
         metrics: metrics.clone(),
     });
     let handles = (0..workers).map(|index| start_worker(index, &context)).collect::<anyhow::Result<Vec<_>>>()?;

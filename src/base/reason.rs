@@ -16,6 +16,8 @@ pub enum Reason {
     UpstreamTimeout,
     /// The upstream reset the connection.
     UpstreamReset,
+    /// The node answered, but TLS with it failed.
+    UpstreamTls,
     /// No way to the node: no route to the host, no local port, and the like.
     UpstreamUnreachable,
     /// The upstream has no node that could be used.
@@ -24,6 +26,10 @@ pub enum Reason {
     DnsFailed,
     /// No route matched.
     NoRoute,
+    /// The handshake with the client failed.
+    TlsHandshake,
+    /// No certificate for the name that the client asked for.
+    SniNoMatch,
     /// The matched route has no upstream, or it is not there yet.
     NoUpstream,
     /// There was no place for another UDP session.
@@ -78,16 +84,19 @@ impl Side {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Ok,
         Self::ClientReset,
         Self::UpstreamRefused,
         Self::UpstreamTimeout,
         Self::UpstreamReset,
+        Self::UpstreamTls,
         Self::UpstreamUnreachable,
         Self::NoHealthyNode,
         Self::DnsFailed,
         Self::NoRoute,
+        Self::TlsHandshake,
+        Self::SniNoMatch,
         Self::NoUpstream,
         Self::SessionTableFull,
         Self::ProxyHeader,
@@ -112,10 +121,13 @@ impl Reason {
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamTls => "upstream_tls",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::NoHealthyNode => "no_healthy_node",
             Self::DnsFailed => "dns_failed",
             Self::NoRoute => "no_route",
+            Self::TlsHandshake => "tls_handshake",
+            Self::SniNoMatch => "sni_no_match",
             Self::NoUpstream => "no_upstream",
             Self::SessionTableFull => "session_table_full",
             Self::ProxyHeader => "proxy_header",
@@ -136,10 +148,11 @@ impl Reason {
     /// Whose doing it was. `Ok` is the client's: sessions end when the client is done.
     pub const fn side(self) -> Side {
         match self {
-            Self::Ok | Self::ClientReset | Self::ProxyHeader | Self::BadRequest => Side::Client,
+            Self::Ok | Self::ClientReset | Self::ProxyHeader | Self::TlsHandshake | Self::SniNoMatch | Self::BadRequest => Side::Client,
             Self::UpstreamRefused
             | Self::UpstreamTimeout
             | Self::UpstreamReset
+            | Self::UpstreamTls
             | Self::UpstreamUnreachable
             | Self::NoHealthyNode
             | Self::DnsFailed

@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for Entry {
 pub(super) struct Ssl {
     pub(super) enable: Option<bool>,
     pub(super) listen: Option<Given>,
-    pub(super) fallback_sni: Option<Given>,
+    pub(super) fallback_sni: Option<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -35,6 +36,8 @@ pub struct Conf {
     pub proxy_mode: ProxyMode,
     /// The file's own listeners, as read-only resources. Empty where the mode has no stream part.
     pub listeners: Vec<StaticListener>,
+    /// The name for clients that give none by TLS: in lower case, without a trailing dot.
+    pub fallback_sni: Option<Arc<str>>,
     /// Data workers; `None`: one per core.
     pub workers: Option<usize>,
     /// How long sessions may go on once the process ends.

@@ -11,6 +11,7 @@ use super::budget::Place;
 use super::gate::Gate;
 use super::guard::ConnGuard;
 use super::opening::{self, Opening};
+use super::secure;
 use super::toll;
 use super::worker::Context;
 use crate::base::addr::{Protocol, Remote, canonical};
@@ -18,55 +19,83 @@ use crate::base::reason::Reason;
 use crate::live::sessions::Arrival;
 use crate::net::wire::Wire;
 use crate::proxy::http;
-use crate::proxy::tcp::{self, Outcome, Plan};
+use crate::proxy::tcp::{self, Client, Outcome, Plan};
 use crate::route::l4::Ask;
 use crate::snapshot::PortSpec;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///
-/// Its stages: registered; what the listener awaits of a client is read; routed; limited; proxied; ended with one reason. Only the
-/// proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by listeners that need it.
+/// Its stages: registered; what the listener awaits of a client is read; routed; limited; made secure, where it speaks TLS; proxied; ended
+/// with one reason. Only the proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by
+/// listeners that need it.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, context: Arc<Context>, place: Option<Place>) {
     let spec = gate.spec();
     let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
-    let opening = match (&place, opening::awaited(&spec.listener)) {
-        (_, false) => Ok(Opening::default()),
-        (Some(_), true) => Box::pin(opening::read(&stream, &spec.listener, guard.session(), guard.began())).await,
-        (None, true) => Err(Reason::Overload),
-    };
     if spec.listener.protocol == Protocol::Http {
-        return Box::pin(requests(stream, guard, opening, context, place)).await;
+        return Box::pin(requests(stream, guard, context, spec, place)).await;
     }
-    let mut routed = route(&mut guard, &context, &spec, opening, place.is_some());
+    let mut ready = if opening::awaited(&spec.listener) && place.is_some() {
+        Box::pin(open(stream, &mut guard, &context, &spec)).await
+    } else {
+        match route(&mut guard, &context, &spec, Ok(Opening::default()), place.is_some()) {
+            Ok(plan) if plan.pass.waits() => Box::pin(queue(stream, plan, &guard)).await,
+            routed => routed.map(|plan| (plan, Client::plain(stream))),
+        }
+    };
     drop((spec, gate, context));
-    if let Ok(plan) = &mut routed
-        && plan.pass.waits()
-        && let Err(reason) = Box::pin(toll::wait(&stream, guard.session(), plan, guard.began())).await
-    {
-        routed = Err(reason);
-    }
-    let outcome = match &routed {
-        Ok(plan) => tcp::run(stream, guard.session(), plan, guard.began()).await,
+    let outcome = match &mut ready {
+        // by reference: what is moved into a future is in it twice
+        Ok((plan, client)) => tcp::run(client, guard.session(), plan, guard.began()).await,
         Err(reason) => Outcome::early(*reason),
     };
     // the permit, then the account, then the place
-    drop(routed);
+    drop(ready);
     guard.close(&outcome);
     drop(place);
 }
 
 /// Serves a connection whose requests are routed each by itself.
-async fn requests(stream: TcpStream, mut guard: ConnGuard, opening: Result<Opening, Reason>, context: Arc<Context>, place: Option<Place>) {
+async fn requests(stream: TcpStream, mut guard: ConnGuard, context: Arc<Context>, spec: Arc<PortSpec>, place: Option<Place>) {
     guard.routed(None, context.cell.load().revision());
-    let reason = match (opening, &place) {
-        (Err(reason), _) => reason,
-        (Ok(_), None) => Reason::Overload,
-        (Ok(_), Some(_)) => {
-            http::serve(Wire::Plain(stream), Arc::new(http::Front::new(context.http.clone(), guard.session().clone(), false))).await
-        }
+    let opening = match (&place, opening::awaited(&spec.listener)) {
+        (None, _) => Err(Reason::Overload),
+        (Some(_), false) => Ok(Opening::default()),
+        (Some(_), true) => opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics).await,
+    };
+    drop(spec);
+    let reason = match opening {
+        Err(reason) => reason,
+        Ok(_) => http::serve(Wire::Plain(stream), Arc::new(http::Front::new(context.http.clone(), guard.session().clone(), false))).await,
     };
     guard.close(&Outcome::early(reason));
     drop(place);
+}
+
+/// The stages before proxying, where something is awaited of the client.
+async fn open(stream: TcpStream, guard: &mut ConnGuard, context: &Context, spec: &PortSpec) -> Result<(Plan, Client), Reason> {
+    let mut opening = opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics).await;
+    let hello = opening.as_mut().ok().and_then(|opening| opening.hello.take());
+    let mut routed = route(guard, context, spec, opening, true);
+    let mut from = guard.began();
+    if let Ok(plan) = &mut routed
+        && plan.pass.waits()
+    {
+        if let Err(reason) = toll::wait(&stream, guard.session(), plan, from).await {
+            routed = Err(reason);
+        }
+        // the time in the queue is not the client's
+        from = Instant::now();
+    }
+    match hello {
+        None => routed.map(|plan| (plan, Client::plain(stream))),
+        Some(hello) => secure::settle(stream, hello, routed, guard.session(), (context, from)).await,
+    }
+}
+
+/// Waits for the limit, where nothing was awaited of the client.
+async fn queue(stream: TcpStream, mut plan: Plan, guard: &ConnGuard) -> Result<(Plan, Client), Reason> {
+    toll::wait(&stream, guard.session(), &mut plan, guard.began()).await?;
+    Ok((plan, Client::plain(stream)))
 }
 
 fn arrival(stream: &TcpStream, peer: SocketAddr, gate: &Gate, spec: &PortSpec) -> Arrival {
@@ -86,7 +115,8 @@ fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Res
     let snapshot = context.cell.load();
     let opening = opening.inspect_err(|_| guard.routed(None, snapshot.revision()))?;
     let session = guard.session();
-    let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref() };
+    let fallback = context.fallback_sni.as_deref().filter(|_| spec.listener.tls);
+    let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref().or(fallback) };
     let route = snapshot.route_for(spec, &ask);
     guard.routed(route.map(|r| &**r), snapshot.revision());
     if !room {

@@ -8,6 +8,7 @@ mod dgram;
 mod gate;
 mod guard;
 mod opening;
+mod secure;
 mod set;
 mod toll;
 mod worker;

@@ -8,11 +8,14 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::secure;
 use crate::base::addr::{Remote, canonical};
 use crate::base::reason::Reason;
 use crate::live::sessions::{Claim, Session};
 use crate::model::{Listener, ProxyProtocol};
 use crate::net::proxy_header;
+use crate::telemetry::Metrics;
+use crate::tls::hello::Hello;
 
 /// The header has to be there so long after the connection was accepted.
 const HEADER: Duration = Duration::from_secs(5);
@@ -22,23 +25,35 @@ const HEADER: Duration = Duration::from_secs(5);
 pub(super) struct Opening {
     /// The name in its ClientHello: in lower case, without a trailing dot.
     pub(super) sni: Option<Box<str>>,
+    /// The ClientHello, and what came with it, where one is awaited.
+    pub(super) hello: Option<(Hello, Vec<u8>)>,
 }
 
 /// Whether a listener waits for anything before it routes.
 pub(super) const fn awaited(listener: &Listener) -> bool {
-    listener.proxy_protocol.is_some()
+    listener.proxy_protocol.is_some() || listener.tls
 }
 
 /// Reads what the listener waits for; somebody may end the session meanwhile. `began` is when it was accepted.
 ///
 /// # Errors
 /// What the session ends with. Dropping the future loses bytes.
-pub(super) async fn read(stream: &TcpStream, listener: &Listener, session: &Session, began: Instant) -> Result<Opening, Reason> {
+pub(super) async fn read(
+    stream: &TcpStream,
+    listener: &Listener,
+    session: &Session,
+    began: Instant,
+    metrics: &Metrics,
+) -> Result<Opening, Reason> {
     let mut stages = pin!(async {
         if let Some(accept) = &listener.proxy_protocol {
             header(stream, accept, session, began).await?;
         }
-        Ok(Opening::default())
+        if !listener.tls {
+            return Ok(Opening::default());
+        }
+        let (hello, bytes) = secure::greet(stream, session, began, metrics).await?;
+        Ok(Opening { sni: hello.sni.clone(), hello: Some((hello, bytes)) })
     });
     poll_fn(|cx| match session.poll_end(cx) {
         std::task::Poll::Ready(reason) => std::task::Poll::Ready(Err(reason)),
@@ -109,7 +124,7 @@ mod tests {
         case.client.write_all(line).await.unwrap();
         case.client.shutdown().await.unwrap();
         let listener = listener(trusted);
-        read(&case.server, &listener, &case.session, Instant::now()).await?;
+        read(&case.server, &listener, &case.session, Instant::now(), &Metrics::new().unwrap()).await?;
         let client = case.session.client();
         Ok((client != case.session.peer).then_some(client.0))
     }
@@ -151,8 +166,10 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
-        let (ended, ()) =
-            tokio::join!(async { (read(&case.server, &listener, &case.session, began).await.map(drop), began.elapsed()) }, drip);
+        let (ended, ()) = tokio::join!(
+            async { (read(&case.server, &listener, &case.session, began, &Metrics::new().unwrap()).await.map(drop), began.elapsed()) },
+            drip
+        );
         assert_eq!((ended.0, ended.1.as_secs()), (Err(Reason::ProxyHeader), HEADER.as_secs()));
     }
 
@@ -160,7 +177,8 @@ mod tests {
     async fn somebody_may_end_a_session_whose_header_has_not_come() {
         let case = case().await;
         let (listener, session) = (listener(&[]), case.session.clone());
-        let (ended, ()) = tokio::join!(read(&case.server, &listener, &case.session, Instant::now()), async {
+        let metrics = Metrics::new().unwrap();
+        let (ended, ()) = tokio::join!(read(&case.server, &listener, &case.session, Instant::now(), &metrics), async {
             session.end(Reason::AdminKilled);
         });
         assert_eq!(ended.map(drop), Err(Reason::AdminKilled));

@@ -31,7 +31,9 @@ pub struct Context {
     pub unrouted: Arc<RouteSeries>,
     /// What all HTTP connections share.
     pub http: Arc<http::Shared>,
-    /// Counts pauses of accepting.
+    /// The name for clients that give none by TLS.
+    pub fallback_sni: Option<Arc<str>>,
+    /// Counts pauses of accepting, and handshakes.
     pub metrics: Metrics,
 }
 

@@ -33,6 +33,8 @@ pub struct Session {
     pub started: SystemTime,
     /// Boxed: only sessions behind a trusted proxy have one.
     claim: OnceLock<Box<Claim>>,
+    sni: OnceLock<Box<str>>,
+    tls: OnceLock<Tls>,
     route: OnceLock<Id>,
     node: OnceLock<Arc<str>>,
     bytes: [AtomicU64; 2],
@@ -67,6 +69,27 @@ impl Session {
     pub fn set_claim(&self, claim: Claim) {
         // a second call would be a bug of the caller: a connection has one header
         let _ = self.claim.set(Box::new(claim));
+    }
+
+    /// The name that the client asked for by TLS, if it gave one.
+    pub fn sni(&self) -> Option<&str> {
+        self.sni.get().map(AsRef::as_ref)
+    }
+
+    /// What a handshake with the client agreed on, if there was one.
+    pub fn tls(&self) -> Option<Tls> {
+        self.tls.get().copied()
+    }
+
+    /// Notes the name; only the first call counts.
+    pub fn set_sni(&self, sni: Box<str>) {
+        // a second call would be a bug of the caller: a connection has one hello
+        let _ = self.sni.set(sni);
+    }
+
+    /// Notes what a handshake agreed on; only the first call counts.
+    pub fn set_tls(&self, tls: Tls) {
+        let _ = self.tls.set(tls);
     }
 
     /// The route that it matched, if it has by now.
@@ -146,6 +169,15 @@ impl Session {
     }
 }
 
+/// What a handshake agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The version, as `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite, by its name at the IANA.
+    pub cipher: &'static str,
+}
+
 /// All running sessions. Cheap to clone; all clones are one registry.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
@@ -191,6 +223,8 @@ impl Sessions {
             local: arrival.local,
             started: arrival.started,
             claim: OnceLock::new(),
+            sni: OnceLock::new(),
+            tls: OnceLock::new(),
             route: OnceLock::new(),
             node: OnceLock::new(),
             bytes: [AtomicU64::new(0), AtomicU64::new(0)],

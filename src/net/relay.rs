@@ -82,6 +82,13 @@ impl<M: ByteMeter> Relay<M> {
         Self { client, upstream, inward: flow(Direction::In), outward: flow(Direction::Out), meter }
     }
 
+    /// Bytes of the client that the upstream gets before all others.
+    #[must_use]
+    pub fn holding(mut self, bytes: Box<[u8]>) -> Self {
+        self.inward.way = Way::Held { rest: bytes, from: 0, full: 0 };
+        self
+    }
+
     /// One side, but not the other, has sent FIN.
     pub fn half_closed(&self) -> bool {
         self.inward.state != self.outward.state

@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::announce::announce;
+use super::crypt::{Crypt, End};
 use super::idle::Idle;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
@@ -19,6 +20,7 @@ use crate::model::{Global, Listener, ProxyVersion};
 use crate::net::relay::Relay;
 use crate::snapshot::L4Route;
 use crate::telemetry::RouteSeries;
+use crate::tls::{self, Channel};
 use crate::upstream::{Connected, DialError, Dialer, Node};
 
 /// The idle time of a session whose one side has sent FIN, where neither route nor upstream gives an idle time.
@@ -41,6 +43,40 @@ impl Outcome {
     /// An end before any node was tried.
     pub const fn early(reason: Reason) -> Self {
         Self { reason, node: None, retries: 0, connect: None }
+    }
+}
+
+/// The client's side of a session, with what came of it before it had a route.
+#[derive(Debug)]
+pub struct Client {
+    /// `None` once the session has it.
+    tcp: Option<TcpStream>,
+    /// `None`: nothing came.
+    front: Option<Box<Front>>,
+}
+
+#[derive(Debug)]
+enum Front {
+    /// These bytes, which the node is to get.
+    Held(Box<[u8]>),
+    /// A handshake, which is over.
+    Tls(Box<Channel>),
+}
+
+impl Client {
+    /// A client of which nothing was read.
+    pub const fn plain(tcp: TcpStream) -> Self {
+        Self { tcp: Some(tcp), front: None }
+    }
+
+    /// A client of which these bytes were read, which the node gets before all others.
+    pub fn held(tcp: TcpStream, bytes: Vec<u8>) -> Self {
+        Self { tcp: Some(tcp), front: Some(Box::new(Front::Held(bytes.into()))) }
+    }
+
+    /// A client that speaks TLS, after the handshake.
+    pub fn tls(tcp: TcpStream, channel: Box<Channel>) -> Self {
+        Self { tcp: Some(tcp), front: Some(Box::new(Front::Tls(channel))) }
     }
 }
 
@@ -106,11 +142,11 @@ impl ByteMeter for Meter {
 }
 
 /// Runs a session to its end. `began` is when it was accepted. Dropping the future closes both sides.
-pub async fn run(client: TcpStream, session: &Arc<Session>, plan: &Plan, began: Instant) -> Outcome {
+pub async fn run(client: &mut Client, session: &Arc<Session>, plan: &Plan, began: Instant) -> Outcome {
     // one timer for all of a session's limits: putting it off is cheap, making another one is not
     let mut timer = pin!(sleep_until(began));
     // boxed: a session spends its life in the relay, and should not carry the room for dialling along
-    let connected = match Box::pin(dial(session, plan, began, timer.as_mut())).await {
+    let (connected, channel) = match Box::pin(dial(session, plan, began, timer.as_mut())).await {
         Ok(connected) => connected,
         Err(outcome) => return outcome,
     };
@@ -119,24 +155,41 @@ pub async fn run(client: TcpStream, session: &Arc<Session>, plan: &Plan, began: 
     let meter = Meter { session: session.clone(), series: plan.route.series.clone() };
     let limits = Limits { idle: plan.idle(), deadline: plan.route.max_duration.map(|d| began + d) };
     timer.as_mut().reset(limits.next(at));
-    let reason = Conversation { relay: Relay::new(client, stream, meter), session, limits, timer }.await;
+    let Some(tcp) = client.tcp.take() else {
+        return Outcome::early(Reason::Internal);
+    };
+    let reason = if channel.is_none() && client.front.is_none() {
+        Conversation { relay: Relay::new(tcp, stream, meter), session, limits, timer }.await
+    } else {
+        // boxed: it is rare, or it is large anyway
+        Box::pin(encrypted((tcp, client.front.take()), (stream, channel), meter, session, limits, timer)).await
+    };
     drop(in_flight);
     Outcome { reason, node: Some(node), retries, connect: Some(took) }
 }
 
 /// Reaches a node, unless somebody wants the session to end first.
-async fn dial(session: &Session, plan: &Plan, began: Instant, timer: Pin<&mut Sleep>) -> Result<Connected, Outcome> {
+async fn dial(
+    session: &Session,
+    plan: &Plan,
+    began: Instant,
+    timer: Pin<&mut Sleep>,
+) -> Result<(Connected, Option<Box<Channel>>), Outcome> {
     let Some(target) = &plan.route.target else {
         return Err(Outcome::early(Reason::NoUpstream));
     };
     let dialer = Dialer { target, connect_timeout: plan.connect_timeout, series: &plan.route.series };
     let mut dial = pin!(async {
         let failed = |e: DialError| Outcome { reason: e.reason, node: e.node, retries: e.tries.saturating_sub(1), connect: None };
-        let connected = dialer.dial(began, timer).await.map_err(failed)?;
-        match plan.announce {
-            Some(version) => announce(connected, session, version).await,
-            None => Ok(connected),
+        let mut connected = dialer.dial(began, timer).await.map_err(failed)?;
+        if let Some(version) = plan.announce {
+            connected = announce(connected, session, version).await?;
         }
+        let channel = match target.client() {
+            Some(client) => Some(secure(&mut connected, client, session, plan).await?),
+            None => None,
+        };
+        Ok((connected, channel))
     });
     poll_fn(|cx| {
         if let Poll::Ready(reason) = session.poll_end(cx) {
@@ -147,17 +200,74 @@ async fn dial(session: &Session, plan: &Plan, began: Instant, timer: Pin<&mut Sl
     .await
 }
 
+/// Speaks TLS with the node, within the time for one connect. There is no next node: this one may have seen bytes of the session.
+async fn secure(to: &mut Connected, client: &tls::Client, session: &Session, plan: &Plan) -> Result<Box<Channel>, Outcome> {
+    let limit = plan.route.target.as_ref().and_then(|t| t.spec().timeout).map_or(plan.connect_timeout, |t| t.connect);
+    let label = to.node.label();
+    let host = label.rsplit_once(':').map_or(&**label, |(host, _)| host).trim_matches(['[', ']']);
+    let error = match timeout(limit, tls::connect(&to.stream, client, session.sni(), host)).await {
+        Ok(Ok(channel)) => return Ok(channel),
+        Ok(Err(error)) => error.to_string(),
+        Err(elapsed) => elapsed.to_string(),
+    };
+    let reason = Reason::UpstreamTls;
+    tracing::debug!(session = session.id, node = %label, error, "TLS with the node");
+    plan.route.series.connect_failed(label, reason);
+    Err(Outcome { reason, node: Some(to.node.clone()), retries: to.retries, connect: Some(to.took) })
+}
+
+/// A session with TLS on a side, or with bytes that go before.
+async fn encrypted(
+    (client, front): (TcpStream, Option<Box<Front>>),
+    (stream, channel): (TcpStream, Option<Box<Channel>>),
+    meter: Meter,
+    session: &Session,
+    limits: Limits,
+    timer: Pin<&mut Sleep>,
+) -> Reason {
+    let (tls, held) = match front.map(|front| *front) {
+        None => (None, Box::default()),
+        Some(Front::Held(bytes)) => (None, bytes),
+        Some(Front::Tls(channel)) => (Some(channel), Box::default()),
+    };
+    if tls.is_none() && channel.is_none() {
+        let relay = Relay::new(client, stream, meter).holding(held);
+        return Conversation { relay, session, limits, timer }.await;
+    }
+    let relay = Crypt::new(End::new(client, tls), End::new(stream, channel), meter);
+    Conversation { relay, session, limits, timer }.await
+}
+
+/// Two sides tied together. As a future: why they came apart.
+pub(super) trait Tie: Future<Output = Reason> + Unpin {
+    /// One side, but not the other, has ended.
+    fn half_closed(&self) -> bool;
+
+    /// Closes both sides with RST.
+    fn reset(&self);
+}
+
+impl Tie for Relay<Meter> {
+    fn half_closed(&self) -> bool {
+        self.half_closed()
+    }
+
+    fn reset(&self) {
+        self.reset();
+    }
+}
+
 /// Relays until an end: by the two sides, by a time limit, or by somebody's wish.
 ///
 /// Written out as a struct: as an `async fn` it would hold the relay twice.
-struct Conversation<'a> {
-    relay: Relay<Meter>,
+struct Conversation<'a, R> {
+    relay: R,
     session: &'a Session,
     limits: Limits,
     timer: Pin<&'a mut Sleep>,
 }
 
-impl Future for Conversation<'_> {
+impl<R: Tie> Future for Conversation<'_, R> {
     type Output = Reason;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reason> {

@@ -8,7 +8,7 @@ use crate::base::addr::Transport;
 use crate::base::id::{Key, Kind};
 use crate::base::violation::Violation;
 use crate::filter::Transforms;
-use crate::model::{self, Resource, RouteLimit, Scheme, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{self, Resource, RouteLimit, StreamRoute, Upstream, UpstreamRef};
 use crate::route::http::rule::Rule;
 use crate::route::http::table::entries;
 use crate::upstream::Target;
@@ -20,14 +20,14 @@ const PAIRS: usize = 4096;
 pub fn check(resource: &Resource) -> Vec<Violation> {
     match resource {
         Resource::StreamRoute(route) => {
-            let own = inline(&route.upstream).map(|one| upstream(one, "/upstream")).unwrap_or_default();
-            pairs(route).into_iter().chain(unserved(route)).chain(own).collect()
+            let own = inline(&route.upstream).map(|one| certificates::of_upstream(one, "/upstream")).unwrap_or_default();
+            pairs(route).into_iter().chain(own).collect()
         }
         Resource::Route(route) => {
-            let own = inline(&route.upstream).map(|one| upstream(one, "/upstream")).unwrap_or_default();
+            let own = inline(&route.upstream).map(|one| certificates::of_upstream(one, "/upstream")).unwrap_or_default();
             http_violations(route).into_iter().chain(own).collect()
         }
-        Resource::Upstream(one) => upstream(one, ""),
+        Resource::Upstream(one) => certificates::of_upstream(one, ""),
         Resource::Ssl(ssl) => certificates::of_ssl(ssl),
         Resource::Listener(_) | Resource::Global(_) => Vec::new(),
     }
@@ -62,18 +62,6 @@ fn inline(names: &UpstreamRef) -> Option<&Upstream> {
         UpstreamRef::Inline(upstream) => Some(upstream),
         UpstreamRef::None | UpstreamRef::Id(_) => None,
     }
-}
-
-fn upstream(upstream: &Upstream, at: &str) -> Vec<Violation> {
-    let mut found = certificates::of_upstream(upstream, at);
-    let text = "scheme tls is not served by this build yet (known: tcp, udp, http)";
-    found.extend((upstream.scheme == Scheme::Tls).then(|| Violation::new(format!("{at}/scheme"), "unsupported", text)));
-    found
-}
-
-fn unserved(route: &StreamRoute) -> Option<Violation> {
-    let text = "this build does not pass TLS through yet";
-    route.tls_passthrough.then(|| Violation::new("/tls_passthrough", "unsupported", text))
 }
 
 /// What should be known of an object that is taken all the same. `now`: seconds since 1970.

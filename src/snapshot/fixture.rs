@@ -7,11 +7,13 @@ use crate::limit;
 use crate::model::{Host, HttpRoute, Listener, Node, RouteLimit, RouteMatch, StreamRoute, Upstream, UpstreamRef};
 use crate::route::l4::Ask;
 use crate::telemetry::Metrics;
+use crate::tls;
 use crate::upstream;
 
 /// Registries with nothing in them.
 pub(crate) fn registries() -> Registries {
-    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0, limits: limit::Registry::default() }
+    let (limits, identities) = (limit::Registry::default(), tls::Identities::default());
+    Registries { metrics: Metrics::new().unwrap(), upstreams: upstream::Registry::new().0, limits, identities }
 }
 
 pub(crate) fn id(text: &str) -> Id {
@@ -63,6 +65,7 @@ pub(crate) fn listener(name: &str, addr: &str) -> Listener {
         http: crate::model::HttpVersions::default(),
         addrs: parse_listen(addr).unwrap(),
         stream_route_id: None,
+        tls: false,
         proxy_protocol: None,
         proxy_protocol_to_upstream: None,
         drain_timeout: None,

@@ -26,6 +26,7 @@ use crate::route::http::rule::Rule;
 use crate::route::http::table::Table as HttpTable;
 use crate::route::l4::{Ask, Table};
 use crate::telemetry::{Metrics, RouteSeries};
+use crate::tls::{self, Identity, Index};
 use crate::upstream::{self, Target};
 
 pub use build::build;
@@ -38,6 +39,8 @@ pub type Objects = HashTrieMapSync<Key, Arc<Stored>>;
 pub struct Registries {
     /// Metric handles by route.
     pub metrics: Metrics,
+    /// Certificates by ssl object.
+    pub identities: tls::Identities,
     /// Nodes by upstream.
     pub upstreams: upstream::Registry,
     /// What limits have counted.
@@ -172,6 +175,7 @@ pub struct Snapshot {
     routes: HashTrieMapSync<Id, Arc<L4Route>>,
     /// Routes that take TCP sessions.
     table: Table<Arc<L4Route>>,
+    certificates: Index<Arc<Identity>>,
     /// Routes that take UDP sessions.
     datagrams: Table<Arc<L4Route>>,
     /// Enabled HTTP routes.
@@ -203,6 +207,7 @@ impl Snapshot {
             targets: HashTrieMapSync::new_sync(),
             routes: HashTrieMapSync::new_sync(),
             table: Table::default(),
+            certificates: Index::default(),
             datagrams: Table::default(),
             http_routes: HashTrieMapSync::new_sync(),
             http_table: HttpTable::default(),
@@ -251,6 +256,11 @@ impl Snapshot {
                 Transport::Udp => self.datagrams.find(ask),
             },
         }
+    }
+
+    /// The certificate for a name in lower case without a trailing dot.
+    pub fn certificate(&self, name: &str) -> Option<&Arc<Identity>> {
+        self.certificates.find(name)
     }
 
     /// The limit that counts for a route: its own, else the global one; `None` if there is none, or if the route is exempt.

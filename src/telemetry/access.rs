@@ -64,6 +64,12 @@ pub struct Record {
     pub peer_addr: Option<SocketAddr>,
     /// The address that the client connected to.
     pub local_addr: SocketAddr,
+    /// The name that the client asked for by TLS.
+    pub sni: Option<Box<str>>,
+    /// The version of TLS that the client speaks, where TLS ends here.
+    pub tls_version: Option<&'static str>,
+    /// Its cipher suite.
+    pub tls_cipher: Option<&'static str>,
     /// The upstream: its id, or `stream_routes/<id>` for one written into a route.
     pub upstream: Option<Arc<str>>,
     /// The node that it was connected to, or the last that was tried.
@@ -324,7 +330,7 @@ impl<'a> From<Option<&'a str>> for Field<'a> {
 }
 
 /// Every field of a line, in its order: the one list for all formats.
-fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a>); 22] {
+fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a>); 25] {
     let datagrams = |at: usize| record.datagrams.and_then(|d| d.get(at).copied()).map_or(Field::None, Field::Number);
     [
         ("ts", Field::Text(rfc3339(record.ts).into())),
@@ -337,6 +343,9 @@ fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a
         ("client_port", Field::Number(record.client.port().into())),
         ("peer_addr", record.peer_addr.map_or(Field::None, |peer| Field::Text(peer.to_string().into()))),
         ("local_addr", Field::Text(record.local_addr.to_string().into())),
+        ("sni", record.sni.as_deref().into()),
+        ("tls_version", record.tls_version.into()),
+        ("tls_cipher", record.tls_cipher.into()),
         ("upstream", record.upstream.as_deref().into()),
         ("endpoint", record.endpoint.as_deref().into()),
         ("retries", Field::Number(record.retries.into())),
@@ -423,6 +432,9 @@ mod tests {
             client: "[::1]:40000".parse().unwrap(),
             peer_addr: None,
             local_addr: "127.0.0.1:9100".parse().unwrap(),
+            sni: Some("a.test.com".into()),
+            tls_version: Some("TLSv1.3"),
+            tls_cipher: None,
             upstream: Some("u1".into()),
             endpoint: Some("127.0.0.1:1995".into()),
             retries: 1,
@@ -498,6 +510,7 @@ mod tests {
             serde_json::json!({
                 "ts": "2009-02-13T23:31:30.123Z", "session_id": 7, "instance": "gw-1", "route": "r1", "listener": "conf-tcp-0",
                 "proto": "tcp", "client_ip": "::1", "client_port": 40000, "peer_addr": null, "local_addr": "127.0.0.1:9100",
+                "sni": "a.test.com", "tls_version": "TLSv1.3", "tls_cipher": null,
                 "upstream": "u1", "endpoint": "127.0.0.1:1995", "retries": 1, "connect_ms": 1.25, "duration_ms": 30.0, "rx_bytes": 3,
                 "tx_bytes": 12, "rx_datagrams": null, "tx_datagrams": null, "reason": "upstream_reset", "side": "upstream", "config_revision": 17
             })

@@ -1,4 +1,4 @@
-//! What the process and its listening side count: binds that failed, pauses of accepting, the applied revision, panics.
+//! What the process and its listening side count: binds that failed, handshakes, pauses of accepting, the applied revision, panics.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ const TASKS: [&str; 5] = ["instances", "limits", "publish", "reconcile", "store_
 /// The logs that may lose lines.
 const SINKS: [&str; 1] = ["access"];
 
-#[expect(clippy::disallowed_methods, reason = "rare events: a handle is not worth keeping")]
+#[expect(clippy::disallowed_methods, reason = "rare events, or as costly ones as handshakes: a handle is not worth keeping")]
 impl Metrics {
     /// Makes what should never happen appear as 0, so that a graph of it is not empty and its first time is a rise.
     pub(super) fn begin_at_zero(&self) {
@@ -28,6 +28,17 @@ impl Metrics {
     /// A bind of one of this listener's ports failed.
     pub fn bind_failed(&self, listener: &Id) {
         self.listener_bind_failures_total.with_label_values(&[listener.as_str()]).inc();
+    }
+
+    /// A handshake with a client of this listener is over.
+    pub fn handshake(&self, listener: &Id, version: &str, resumed: bool) {
+        let resumed = if resumed { "true" } else { "false" };
+        self.tls_handshakes_total.with_label_values(&[listener.as_str(), version, resumed]).inc();
+    }
+
+    /// A handshake with a client of this listener failed for one of a closed list of reasons.
+    pub fn handshake_failed(&self, listener: &Id, reason: &str) {
+        self.tls_handshake_failures_total.with_label_values(&[listener.as_str(), reason]).inc();
     }
 
     /// Accepting paused for lack of `descriptors`, `memory` or `places`.

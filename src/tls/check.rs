@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
+
+use super::provider::provider;
 
 /// Why PEM text is no certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,11 +67,6 @@ pub enum BadTrust {
     /// The revocation lists are wrong.
     #[error("there is no revocation list in the PEM text, or one that cannot be read")]
     Crl,
-}
-
-/// The one provider of all cryptography here.
-pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// The certificates of a PEM text, in order; at least one, each well-formed.

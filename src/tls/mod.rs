@@ -1,4 +1,23 @@
-//! TLS: what certificates and keys are worth, and how sessions are encrypted. Never reads a configuration file or a store.
+//! TLS: the ClientHello, certificates by name, handshakes, records. Knows no routes, and relays nothing.
 
+mod channel;
 pub mod check;
+mod client;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod handshake;
+pub mod hello;
+mod index;
 pub mod inspect;
+mod provider;
+mod server;
+mod words;
+
+pub use channel::{Broken, Channel, WAITING, room};
+pub use client::{BadClient, Client, Profile};
+pub use handshake::{Failed, accept, connect, gather, refuse};
+pub use index::{Index, Rank};
+pub use provider::provider;
+pub use rustls::AlertDescription;
+pub use server::{BadIdentity, Identities, Identity};
+pub use words::Kind;

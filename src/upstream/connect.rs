@@ -169,7 +169,7 @@ mod tests {
 
     async fn dial(spec: Upstream) -> Result<Connected, DialError> {
         let (registry, _resolver) = Registry::new();
-        let target = registry.target("u", &Arc::new(spec));
+        let target = registry.target("u", &Arc::new(spec), None).unwrap();
         let series = Metrics::new().unwrap().route(None);
         let now = Instant::now();
         let timer = pin!(tokio::time::sleep_until(now));

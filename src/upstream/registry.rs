@@ -9,6 +9,7 @@ use super::resolve::{Names, Resolver, names};
 use super::target::Target;
 use crate::live::nodes::NodeStatus;
 use crate::model::Upstream;
+use crate::tls::{BadClient, Client, Profile};
 
 /// All live upstreams. Cheap to clone; all clones are one registry.
 #[derive(Clone, Debug)]
@@ -26,24 +27,28 @@ impl Registry {
 
     /// The compiled form of an upstream. `name` is its identity: its id, or `stream_routes/<id>` for one written into a route.
     /// The same specification again is the same target, round robin position included; nodes that an earlier form of the same
-    /// name had keep their state.
-    pub fn target(&self, name: &str, spec: &Arc<Upstream>) -> Arc<Target> {
+    /// name had keep their state, and so does TLS with an equal profile.
+    ///
+    /// # Errors
+    /// A profile that the TLS library refuses; profiles are checked before.
+    pub fn target(&self, name: &str, spec: &Arc<Upstream>, profile: Option<Profile>) -> Result<Arc<Target>, BadClient> {
         let mut live = self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let known = live.get_key_value(name).map(|(name, held)| (name.clone(), held.upgrade()));
         let (name, earlier) = known.unwrap_or_else(|| (name.into(), None));
-        if let Some(same) = earlier.as_ref().filter(|t| t.spec() == spec) {
-            return same.clone();
+        if let Some(same) = earlier.as_ref().filter(|t| t.spec() == spec && t.profile() == profile.as_ref()) {
+            return Ok(same.clone());
         }
         let kept = |label: &str| earlier.as_ref()?.nodes().iter().find(|n| &**n.label() == label).cloned();
         let node =
             |spec: &crate::model::Node| kept(&spec.to_string()).unwrap_or_else(|| Arc::new(Node::new(spec, |host| self.names.name(host))));
-        let target = Arc::new(Target::new(name.clone(), spec.clone(), spec.nodes.iter().map(node).collect()));
+        let target =
+            Arc::new(Target::new(name.clone(), spec.clone(), spec.nodes.iter().map(node).collect(), client(profile, earlier.as_deref())?));
         if live.len() == live.capacity() {
             // swept only when the table would grow, so that an edit among many costs no walk over all
             live.retain(|_, held| held.strong_count() > 0);
         }
         live.insert(name, Arc::downgrade(&target));
-        target
+        Ok(target)
     }
 
     /// Every node of every live upstream, by upstream name.
@@ -54,6 +59,15 @@ impl Registry {
             held.iter().flat_map(|t| t.nodes().iter().zip(&t.spec().nodes).map(|(n, s)| status(t, n, s))).collect();
         all.sort_by(|a, b| (&a.upstream, &a.node).cmp(&(&b.upstream, &b.node)));
         all
+    }
+}
+
+/// TLS towards the nodes: that of the earlier form, sessions included, if nothing of it changed.
+fn client(profile: Option<Profile>, earlier: Option<&Target>) -> Result<Option<Arc<Client>>, BadClient> {
+    let Some(profile) = profile else { return Ok(None) };
+    match earlier.and_then(Target::client).filter(|had| *had.profile() == profile) {
+        Some(had) => Ok(Some(had.clone())),
+        None => Client::new(profile).map(|made| Some(Arc::new(made))),
     }
 }
 
@@ -83,9 +97,9 @@ mod tests {
     #[test]
     fn an_edit_keeps_the_state_of_the_nodes_that_stay() {
         let (registry, _resolver) = Registry::new();
-        let before = registry.target("u", &upstream(&[1, 2]));
+        let before = registry.target("u", &upstream(&[1, 2]), None).unwrap();
         let held = before.nodes()[1].hold();
-        let after = registry.target("u", &upstream(&[2, 3]));
+        let after = registry.target("u", &upstream(&[2, 3]), None).unwrap();
         assert!(Arc::ptr_eq(&before.nodes()[1], &after.nodes()[0]));
         assert_eq!(
             registry.inspect().iter().map(|n| (n.node.as_str(), n.in_flight)).collect::<Vec<_>>(),
@@ -97,9 +111,9 @@ mod tests {
     #[test]
     fn the_same_specification_is_the_same_target_and_all_go_with_their_holders() {
         let (registry, _resolver) = Registry::new();
-        let a = registry.target("u", &upstream(&[1]));
-        assert!(Arc::ptr_eq(&a, &registry.target("u", &upstream(&[1]))));
-        assert!(!Arc::ptr_eq(&a, &registry.target("v", &upstream(&[1]))));
+        let a = registry.target("u", &upstream(&[1]), None).unwrap();
+        assert!(Arc::ptr_eq(&a, &registry.target("u", &upstream(&[1]), None).unwrap()));
+        assert!(!Arc::ptr_eq(&a, &registry.target("v", &upstream(&[1]), None).unwrap()));
         drop(a);
         assert!(registry.inspect().is_empty());
     }

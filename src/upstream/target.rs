@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::balance::{Balance, Share, Tried};
 use super::node::Node;
 use crate::model::Upstream;
+use crate::tls::{Client, Profile};
 
 /// What sessions of a route connect to. Immutable but for the balance's position and the nodes' counters.
 #[derive(Debug)]
@@ -14,12 +15,13 @@ pub struct Target {
     spec: Arc<Upstream>,
     nodes: Vec<Arc<Node>>,
     balance: Balance,
+    client: Option<Arc<Client>>,
 }
 
 impl Target {
-    pub(super) fn new(name: Arc<str>, spec: Arc<Upstream>, nodes: Vec<Arc<Node>>) -> Self {
+    pub(super) fn new(name: Arc<str>, spec: Arc<Upstream>, nodes: Vec<Arc<Node>>, client: Option<Arc<Client>>) -> Self {
         let balance = Balance::new(spec.nodes.iter().map(|n| Share { weight: n.weight, priority: n.priority }));
-        Self { name, spec, nodes, balance }
+        Self { name, spec, nodes, balance, client }
     }
 
     /// Its identity: the upstream's id, or `stream_routes/<id>` for one written into a route.
@@ -35,6 +37,16 @@ impl Target {
     /// Its nodes, in step with those of the spec.
     pub fn nodes(&self) -> &[Arc<Node>] {
         &self.nodes
+    }
+
+    /// How TLS is spoken to its nodes; `None`: it is not.
+    pub fn client(&self) -> Option<&Arc<Client>> {
+        self.client.as_ref()
+    }
+
+    /// What [`Target::client`] was made of.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.client.as_deref().map(Client::profile)
     }
 
     /// How many nodes a session may try after the first one failed to connect.

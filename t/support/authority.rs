@@ -32,13 +32,23 @@ impl Authority {
         self.issue_with(file, names, &["rsa:2048"])
     }
 
+    /// [`Authority::issue`] as an authority for the public would: valid for some months, with the place of its revocations.
+    pub fn issue_public(&self, file: &str, names: &str) -> (PathBuf, PathBuf) {
+        let names = format!("{names}\ncrlDistributionPoints=URI:http://crl.test/list.crl\nkeyUsage=critical,digitalSignature");
+        self.issue_for("90", file, &names, &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+    }
+
     fn issue_with(&self, file: &str, names: &str, algorithm: &[&str]) -> (PathBuf, PathBuf) {
+        self.issue_for("2", file, names, algorithm)
+    }
+
+    fn issue_for(&self, days: &str, file: &str, names: &str, algorithm: &[&str]) -> (PathBuf, PathBuf) {
         let (cert, key, request) = (format!("{file}.crt"), format!("{file}.key"), format!("{file}.csr"));
         let subject = format!("/CN={file}");
         let made = ["-keyout", key.as_str(), "-out", request.as_str()];
         self.openssl(&[&["req", "-subj", &subject, "-nodes", "-newkey"][..], algorithm, &made].concat());
         std::fs::write(self.path("names"), format!("subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n")).unwrap();
-        let signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"];
+        let signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", days, "-extfile", "names"];
         self.openssl(&[&["x509", "-req", "-in", &request, "-out", &cert][..], &signed].concat());
         (self.path(&cert), self.path(&key))
     }

@@ -37,6 +37,7 @@ pub struct Conf {
     pub instance: Option<String>,
     /// `data_encryption.keyring`, as YAML.
     pub keyring: Option<String>,
+    pub fallback_sni: Option<String>,
     /// Where the store lives, if not in the gateway's own folder.
     pub store: Option<std::path::PathBuf>,
 }
@@ -61,6 +62,7 @@ impl Conf {
             last_good: None,
             instance: None,
             keyring: None,
+            fallback_sni: None,
         }
     }
 
@@ -88,6 +90,12 @@ impl Conf {
         self
     }
 
+    /// The name for clients that give none by TLS.
+    pub fn fallback_sni(mut self, name: &str) -> Self {
+        self.fallback_sni = Some(name.into());
+        self
+    }
+
     /// The switches of the PROXY protocol, as a YAML map in braces.
     pub fn proxy_protocol(mut self, switches: &str) -> Self {
         self.proxy_protocol = Some(switches.into());
@@ -107,6 +115,9 @@ impl Conf {
         }
         if let Some(keyring) = &self.keyring {
             writeln!(out, "  data_encryption:\n    keyring: {keyring}").unwrap();
+        }
+        if let Some(name) = &self.fallback_sni {
+            writeln!(out, "  ssl:\n    fallback_sni: {name}").unwrap();
         }
         if let Some(switches) = &self.proxy_protocol {
             writeln!(out, "  proxy_protocol: {switches}").unwrap();

@@ -13,6 +13,7 @@ pub mod namespace;
 pub mod poll;
 pub mod ports;
 pub mod store;
+pub mod tls;
 pub mod upstream;
 pub mod valve;
 

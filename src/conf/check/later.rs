@@ -16,9 +16,11 @@ pub(super) fn notices(file: &File) -> Vec<String> {
     let unused_embedded = provider == ProviderName::Etcd && deployment.embedded.path.is_some();
     [
         (given(&gateway.node_listen), "gateway.node_listen: this build does not serve HTTP listeners yet"),
-        (gateway.ssl.enable == Some(true), "gateway.ssl.enable: this build does not serve TLS yet"),
+        (
+            gateway.ssl.enable == Some(true),
+            "gateway.ssl.enable: this build does not serve HTTPS listeners yet; stream listeners with tls need no switch",
+        ),
         (given(&gateway.ssl.listen), "gateway.ssl.listen: this build does not serve HTTPS listeners yet"),
-        (given(&gateway.ssl.fallback_sni), "gateway.ssl.fallback_sni: this build does not serve TLS yet"),
         (given(&gateway.dns_resolver), "gateway.dns_resolver: this build asks the system's resolver only"),
         (unused_etcd, "deployment.etcd: not used by config_provider embedded, except prefix"),
         (unused_embedded, "deployment.embedded: not used by config_provider etcd"),

@@ -5,6 +5,7 @@ mod etcd;
 mod later;
 mod ports;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -16,6 +17,7 @@ use super::typed::At;
 use super::{AccessLogConf, Conf, LogConf, Provider, ProxyMode};
 use crate::base::addr::Transport;
 use crate::base::seal::is_published;
+use crate::base::sni::SniPattern;
 use ports::Claim;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,6 +37,7 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
     notices.extend(trusts_nobody(&tcp, &gateway.proxy_protocol));
     let (tcp, udp) = served(proxy_mode, tcp, udp, &mut notices);
 
+    let fallback_sni = gateway.ssl.fallback_sni.map(fallback_sni).transpose()?;
     let prefix = prefix(deployment.etcd.prefix.clone())?;
     let provider = provider(deployment.config_provider, deployment.embedded, deployment.etcd, &mut notices)?;
     if gateway.data_encryption.keyring.first().is_some_and(|first| is_published(first.reveal())) {
@@ -57,6 +60,7 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
     Ok(Conf {
         proxy_mode,
         listeners: tcp.into_iter().chain(udp).map(|claimed| claimed.listener).collect(),
+        fallback_sni,
         workers: gateway.workers,
         drain_timeout: gateway.drain_timeout.unwrap_or(DRAIN_TIMEOUT),
         provider,
@@ -86,6 +90,15 @@ fn trusts_nobody(tcp: &[Claimed], pp: &ProxyProtocol) -> Option<String> {
     let accepts = tcp.iter().any(|claimed| claimed.listener.value.get("proxy_protocol").is_some());
     let text = "gateway.proxy_protocol.trusted: absent, so PROXY headers are wanted, and what they say is ignored";
     (accepts && pp.trusted.is_none()).then(|| text.to_owned())
+}
+
+fn fallback_sni(At { place, value }: At<String>) -> Result<Arc<str>, Fault> {
+    match SniPattern::parse(&value) {
+        Ok(SniPattern::Exact(name)) => Ok(name),
+        Ok(SniPattern::Wildcard(_) | SniPattern::Any) | Err(_) => {
+            Err(Fault::new(place, format!("`gateway.ssl.fallback_sni`: {value:?} is not the name of a server")))
+        }
+    }
 }
 
 fn provider(name: Option<At<ProviderName>>, embedded: PathOnly, etcd: Etcd, notices: &mut Vec<String>) -> Result<Provider, Fault> {

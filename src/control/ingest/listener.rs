@@ -15,7 +15,7 @@ use crate::model::{HttpVersions, Listener, ProxyProtocol, ProxyVersion};
 const MOST_PORTS: usize = 65_535;
 
 /// Fields that are known words of a listener and that nothing of this build reads, with what they ask for.
-const UNSERVED: [(&str, &str); 1] = [("ssl_id", "TLS on listeners")];
+const UNSERVED: [(&str, &str); 1] = [("ssl_id", "fixed certificates on listeners")];
 
 pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
     unserved(fields, found);
@@ -25,6 +25,7 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
         http: versions(fields, found),
         addrs: addresses(fields, found),
         stream_route_id: fields.id("stream_route_id", found),
+        tls: fields.get("tls") == Some(&Value::Bool(true)),
         proxy_protocol: proxy_protocol(fields, found),
         proxy_protocol_to_upstream: proxy_version(fields),
         drain_timeout: fields.duration("drain_timeout", Least::Zero, found),
@@ -38,9 +39,6 @@ fn unserved(fields: &Fields<'_>, found: &mut Found) {
     };
     if fields.text("protocol") == Some("udp") {
         return of_streams(fields, found);
-    }
-    if fields.get("tls").is_some_and(|tls| *tls != Value::Bool(false)) {
-        refuse("tls", "TLS on listeners");
     }
     for (name, what) in UNSERVED {
         if fields.get(name).is_some() {
@@ -161,10 +159,10 @@ mod tests {
 
     #[test]
     fn every_field_is_read() {
-        let l = listener(&json!({"protocol": "tcp", "addr": 80.0, "stream_route_id": 3, "drain_timeout": "1m", "status": 0, "tls": false}));
+        let l = listener(&json!({"protocol": "tcp", "addr": 80.0, "stream_route_id": 3, "drain_timeout": "1m", "status": 0, "tls": true}));
         assert_eq!(l.stream_route_id.unwrap().as_str(), "3");
         assert_eq!(l.drain_timeout.unwrap().as_secs(), 60);
-        assert!(!l.enabled);
+        assert!(!l.enabled && l.tls);
         assert_eq!(l.addrs[0].port(), 80);
     }
 
@@ -224,8 +222,7 @@ mod tests {
     fn what_this_build_cannot_open_is_refused_by_name() {
         for (field, value, says) in [
             ("protocol", json!("http"), "this build does not serve http listeners yet"),
-            ("tls", json!(true), "this build does not serve TLS on listeners yet"),
-            ("ssl_id", json!("site"), "this build does not serve TLS on listeners yet"),
+            ("ssl_id", json!("site"), "this build does not serve fixed certificates on listeners yet"),
             ("http", json!({"versions": ["h1"]}), "this build does not serve http listeners yet"),
         ] {
             let mut object = json!({"addr": 9100});

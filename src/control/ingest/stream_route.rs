@@ -154,7 +154,6 @@ mod tests {
             (json!({"sni": "a", "snis": ["b"]}), "/snis", "exclusive", "a route has sni or snis, not both"),
             (json!({"sni": "*a.com"}), "/sni", "sni", "invalid sni: *a.com: not a server name: a name, \"*.\" and a name, or \"*\""),
             (json!({"snis": ["a", ".."]}), "/snis/1", "sni", "invalid snis: ..: not a server name: a name, \"*.\" and a name, or \"*\""),
-            (json!({"tls_passthrough": true}), "/tls_passthrough", "unsupported", "this build does not pass TLS through yet"),
         ] {
             let (at, found, message) = meaningless(Kind::StreamRoute, &value);
             assert_eq!((at.as_str(), found.as_str(), message.as_str()), (path, rule, says));

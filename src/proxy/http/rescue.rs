@@ -13,10 +13,15 @@ pub(super) const fn status(reason: Reason) -> StatusCode {
         Reason::NoUpstream | Reason::NoHealthyNode | Reason::Overload | Reason::QueueTimeout => StatusCode::SERVICE_UNAVAILABLE,
         Reason::Limited => StatusCode::TOO_MANY_REQUESTS,
         Reason::UpstreamTimeout | Reason::IdleTimeout | Reason::MaxDuration => StatusCode::GATEWAY_TIMEOUT,
-        Reason::UpstreamRefused | Reason::UpstreamReset | Reason::UpstreamUnreachable | Reason::DnsFailed | Reason::BadResponse => {
-            StatusCode::BAD_GATEWAY
+        Reason::UpstreamRefused
+        | Reason::UpstreamReset
+        | Reason::UpstreamTls
+        | Reason::UpstreamUnreachable
+        | Reason::DnsFailed
+        | Reason::BadResponse => StatusCode::BAD_GATEWAY,
+        Reason::BadRequest | Reason::ClientReset | Reason::ProxyHeader | Reason::TlsHandshake | Reason::SniNoMatch => {
+            StatusCode::BAD_REQUEST
         }
-        Reason::BadRequest | Reason::ClientReset | Reason::ProxyHeader => StatusCode::BAD_REQUEST,
         Reason::Ok
         | Reason::DrainDeadline
         | Reason::ListenerRemoved

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::{Work, rank};
 use crate::base::id::{Id, Key, Kind};
-use crate::model::{HttpRoute, Listener, StreamRoute, UpstreamRef};
+use crate::model::{ClientIdentity, HttpRoute, Listener, StreamRoute, Upstream, UpstreamRef};
 
 /// The objects that one object refers to.
 pub(super) type Links = SmallVec<[Key; 1]>;
@@ -49,7 +49,8 @@ impl Work<'_> {
             Kind::Upstream => self.next.targets.contains_key(&link.id),
             Kind::StreamRoute => self.next.routes.contains_key(&link.id),
             // nothing refers to these
-            Kind::Listener | Kind::Route | Kind::Ssl | Kind::Setting => true,
+            Kind::Ssl => self.own_certificate(&link.id).is_some(),
+            Kind::Listener | Kind::Route | Kind::Setting => true,
         }
     }
 }
@@ -58,7 +59,16 @@ impl Work<'_> {
 pub(super) fn of_upstream(reference: &UpstreamRef) -> Links {
     match reference {
         UpstreamRef::Id(id) => Links::from_iter([Key::new(Kind::Upstream, id.clone())]),
-        UpstreamRef::None | UpstreamRef::Inline(_) => Links::new(),
+        UpstreamRef::Inline(upstream) => of_own_certificate(upstream),
+        UpstreamRef::None => Links::new(),
+    }
+}
+
+/// An upstream may refer to the certificate that it shows to its nodes.
+pub(super) fn of_own_certificate(upstream: &Upstream) -> Links {
+    match upstream.tls.as_ref().and_then(|tls| tls.client.as_ref()) {
+        Some(ClientIdentity::ById(id)) => Links::from_iter([Key::new(Kind::Ssl, id.clone())]),
+        Some(ClientIdentity::Inline(_)) | None => Links::new(),
     }
 }
 

@@ -330,3 +330,68 @@ proptest! {
         prop_assert_eq!(said(&hall.built), said(&hall.fresh()));
     }
 }
+
+mod certificates {
+    use super::*;
+    use crate::model::{ClientIdentity, Scheme, Ssl, SslUsage, UpstreamTls};
+    use crate::tls::Identity;
+    use crate::tls::fixture::{Issuer, ssl};
+
+    fn shown(hall: &Hall, name: &str) -> Option<Arc<Identity>> {
+        hall.built.snapshot.certificate(name).cloned()
+    }
+
+    fn put(hall: &mut Hall, ssl: Ssl) {
+        let id = ssl.id.to_string();
+        hall.put(&id, Origin::Store, Resource::Ssl(Arc::new(ssl)));
+        hall.build();
+    }
+
+    #[test]
+    fn a_certificate_is_shown_for_its_names_until_it_goes_and_edits_of_others_keep_it() {
+        let (issuer, mut hall) = (Issuer::new(), Hall::new());
+        let pair = issuer.pair(&["a"]);
+        put(&mut hall, ssl("1", &["a.test", "*.b.test"], vec![pair.clone()]));
+        let first = shown(&hall, "a.test").unwrap();
+        put(&mut hall, ssl("2", &["a.test"], vec![issuer.pair(&["a"])]));
+        hall.route("r", by_id("u"));
+        hall.build();
+        assert!(Arc::ptr_eq(&first, &shown(&hall, "a.test").unwrap()), "the older of two");
+        put(&mut hall, ssl("1", &["c.test"], vec![pair]));
+        assert!(Arc::ptr_eq(&first, &shown(&hall, "c.test").unwrap()), "a new name, the same tickets");
+        assert!(shown(&hall, "x.b.test").is_none());
+        assert!(!Arc::ptr_eq(&first, &shown(&hall, "a.test").unwrap()), "the other one takes over");
+        hall.delete(Kind::Ssl, "1");
+        hall.build();
+        assert!(shown(&hall, "c.test").is_none());
+        let mut off = ssl("2", &["a.test"], vec![issuer.pair(&["a"])]);
+        off.enabled = false;
+        put(&mut hall, off);
+        assert!(shown(&hall, "a.test").is_none());
+    }
+
+    #[test]
+    fn an_upstream_waits_for_its_certificate_and_follows_its_changes() {
+        let (issuer, mut hall) = (Issuer::new(), Hall::new());
+        let mut spec = fixture::upstream(1);
+        let client = Some(ClientIdentity::ById(fixture::id("mine")));
+        (spec.scheme, spec.tls) = (Scheme::Tls, Some(UpstreamTls { client, ..UpstreamTls::default() }));
+        hall.put("u", Origin::Store, Resource::Upstream(Arc::new(spec)));
+        hall.route("r", by_id("u"));
+        hall.build();
+        assert_eq!(hall.waits(), ["stream_routes/r for upstreams/u", "upstreams/u for ssls/mine"]);
+        put(&mut hall, ssl("mine", &["a.test"], vec![issuer.pair(&["a"])]));
+        assert_eq!(hall.waits().len(), 2, "one for clients is none for nodes");
+        let own = |pair| Ssl { usage: SslUsage::Client, ..ssl("mine", &[], vec![pair]) };
+        put(&mut hall, own(issuer.pair(&["a"])));
+        assert_eq!(hall.waits(), Vec::<String>::new());
+        let target = |hall: &Hall| hall.built.snapshot.targets.get(&fixture::id("u")).unwrap().clone();
+        let before = target(&hall);
+        put(&mut hall, own(issuer.pair(&["a"])));
+        assert!(!Arc::ptr_eq(before.client().unwrap(), target(&hall).client().unwrap()), "another certificate is another client");
+        assert!(Arc::ptr_eq(&before.nodes()[0], &target(&hall).nodes()[0]), "of the same nodes");
+        hall.delete(Kind::Ssl, "mine");
+        hall.build();
+        assert_eq!(hall.waits(), ["stream_routes/r for upstreams/u", "upstreams/u for ssls/mine"]);
+    }
+}
