@@ -1,6 +1,6 @@
 //! A session from its route to its end. Knows nothing of the store or of Admin.
 
-pub mod http;
 mod announce;
+pub mod http;
 pub mod idle;
 pub mod tcp;

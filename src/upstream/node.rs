@@ -1,8 +1,8 @@
 //! The live state of one node: where it is, and how many sessions are on it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::http::Pool;
 use super::resolve::{Name, Unresolved};
