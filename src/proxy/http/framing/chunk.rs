@@ -86,7 +86,7 @@ impl Chunk {
                 At::Size
             }
             At::Data | At::DataCr | At::DataLf => return Err(Fault::ChunkEnd),
-            at => {
+            at @ (At::Name | At::InName | At::Value | At::InValue | At::Quoted | At::Escaped | At::AfterQuoted) => {
                 self.extensions = self.extensions.checked_sub(1).ok_or(Fault::ChunkExtension)?;
                 extension(at, byte).ok_or(Fault::ChunkExtension)?
             }
@@ -123,11 +123,10 @@ impl Chunk {
 /// `*( ";" name [ "=" ( token / quoted-string ) ] )`, without the spaces that RFC 9112 calls bad.
 const fn extension(at: At, byte: u8) -> Option<At> {
     Some(match (at, byte) {
-        (At::Name, _) if is_tchar(byte) => At::InName,
         (At::InName, b'=') => At::Value,
         (At::InName | At::InValue | At::AfterQuoted, b';') => At::Name,
         (At::InName | At::InValue | At::AfterQuoted, b'\r') => At::SizeLf,
-        (At::InName, _) if is_tchar(byte) => At::InName,
+        (At::Name | At::InName, _) if is_tchar(byte) => At::InName,
         (At::Value, b'"') => At::Quoted,
         (At::Value | At::InValue, _) if is_tchar(byte) => At::InValue,
         (At::Quoted, b'"') => At::AfterQuoted,

@@ -32,8 +32,9 @@ pub(super) enum Field<'a> {
 pub(super) fn content(line: &[u8]) -> Result<&[u8], Fault> {
     let content = line.strip_suffix(b"\r\n").ok_or(Fault::LineEnd)?;
     // no early end: the compiler makes this loop a wide one
-    let is_bad = content.iter().fold(false, |bad, &byte| bad | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f));
-    if is_bad { Err(Fault::ControlByte) } else { Ok(content) }
+    let is_bad = |byte: u8| (u8::from(byte < b' ') & u8::from(byte != b'\t')) | u8::from(byte == 0x7f);
+    let bad = content.iter().fold(0, |bad, &byte| bad | is_bad(byte));
+    if bad == 0 { Ok(content) } else { Err(Fault::ControlByte) }
 }
 
 /// Judges a request line without its end (RFC 9112, section 3).
@@ -46,7 +47,7 @@ pub(super) fn request(line: &[u8]) -> Result<RequestLine<'_>, Fault> {
     if target.len() > LONGEST_TARGET {
         return Err(Fault::TargetTooLong);
     }
-    if !target.iter().all(|&byte| matches!(byte, b'!'..=b'~') && byte != b'#') {
+    if !target.iter().all(|&byte| is_of(TARGET, byte)) {
         return Err(Fault::Target);
     }
     let is_10 = match version {
@@ -96,10 +97,10 @@ pub(super) fn field(line: &[u8]) -> Result<Field<'_>, Fault> {
     Ok(match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => Field::Host(value),
         10 if name.eq_ignore_ascii_case(b"connection") => Field::Connection(value),
-        14 if is_alike(name, b"content-length") => Field::Length(if name.contains(&b'_') { return Err(Fault::FieldName) } else { value }),
-        17 if is_alike(name, b"transfer-encoding") => {
-            Field::Encoding(if name.contains(&b'_') { return Err(Fault::FieldName) } else { value })
-        }
+        14 if name.eq_ignore_ascii_case(b"content-length") => Field::Length(value),
+        17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Field::Encoding(value),
+        14 if is_alike(name, b"content-length") => return Err(Fault::FieldName),
+        17 if is_alike(name, b"transfer-encoding") => return Err(Fault::FieldName),
         _ => Field::Other,
     })
 }
@@ -137,18 +138,14 @@ pub(super) fn connection(value: &[u8]) -> Result<(), Fault> {
 
 /// Whether this is a host name or address with or without a port (RFC 3986, 3.2.2, without what no host name has).
 pub(super) fn is_host(value: &[u8]) -> bool {
-    let (name, port) = match value {
-        [b'[', rest @ ..] => match cut(rest, b']') {
-            Some((name, port)) if name.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':' | b'.')) => (name, port),
-            _ => return false,
-        },
-        _ => {
-            let (name, port) = value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len()));
-            if !name.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_')) {
-                return false;
-            }
-            (name, port)
-        }
+    let is_address = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':' | b'.');
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let (name, port) = if let [b'[', rest @ ..] = value {
+        let Some((address, port)) = cut(rest, b']') else { return false };
+        (address.iter().all(|byte| is_address(*byte)).then_some(address).unwrap_or_default(), port)
+    } else {
+        let (name, port) = value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len()));
+        (name.iter().all(|byte| is_name(*byte)).then_some(name).unwrap_or_default(), port)
     };
     !name.is_empty() && is_port(port)
 }
@@ -167,9 +164,34 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
 }
 
 pub(super) const fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+    is_of(TCHAR, byte)
 }
+
+const TCHAR: u8 = 1;
+const TARGET: u8 = 2;
+
+#[expect(clippy::as_conversions, clippy::indexing_slicing, reason = "a byte is an index of 256 places")]
+const fn is_of(class: u8, byte: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
+}
+
+/// The classes of every byte.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = b'!';
+    #[expect(clippy::as_conversions, clippy::indexing_slicing, reason = "a byte is an index of 256 places")]
+    while byte <= b'~' {
+        let mark = matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+        if byte.is_ascii_alphanumeric() || mark {
+            classes[byte as usize] |= TCHAR;
+        }
+        if byte != b'#' {
+            classes[byte as usize] |= TARGET;
+        }
+        byte += 1;
+    }
+    classes
+};
 
 /// What stands before and after the first such byte.
 fn cut(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {

@@ -1,7 +1,7 @@
 //! The same strictness for heads that a parser has read already: requests of HTTP/2 before they become HTTP/1.1, and answers of
 //! nodes. What the parser has thrown away cannot be seen here.
 
-use hyper::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::{request, response};
 use hyper::{HeaderMap, Method, Version};
 
@@ -35,7 +35,7 @@ pub fn request(head: &request::Parts) -> Result<(), Fault> {
 
 fn host(head: &request::Parts) -> Result<(), Fault> {
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let mut hosts = head.headers.get_all(HOST).iter().map(|host| host.as_bytes());
+    let mut hosts = head.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     match (authority, hosts.next(), hosts.next()) {
         (_, _, Some(_)) | (None, None, None) => Err(Fault::Host),
         (Some(authority), Some(host), None) if !authority.eq_ignore_ascii_case(host) => Err(Fault::Authority),
