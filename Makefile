@@ -73,6 +73,10 @@ bench: setup-build setup-bench
 	$(CARGO) build --release --locked
 	$(CARGO) build --release --locked --manifest-path bench/load/Cargo.toml --target-dir bench/target
 	bench/run.py --gateway target/release/sluice
+	bench/churn.py --gateway target/release/sluice
+	bench/cluster.py --gateway target/release/sluice
+	cp Cargo.lock bench/lookup/Cargo.lock
+	$(CARGO) bench --manifest-path bench/lookup/Cargo.toml --target-dir target
 
 faults: setup-build setup-test
 	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults --nocapture
@@ -102,7 +106,8 @@ setup-test:
 	$(nginx-stream)
 
 setup-bench:
-	$(call need,nginx nginx haproxy haproxy python3 python3 ip iproute2 sysctl procps unshare util-linux)
+	$(call need,nginx nginx haproxy haproxy etcd etcd-server wrk wrk h2load nghttp2-client openssl openssl \
+	  python3 python3 ip iproute2 sysctl procps unshare util-linux nsenter util-linux)
 	$(nginx-stream)
 
 setup-schemathesis:

@@ -7,284 +7,239 @@ the same round. Prints markdown.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
-HERE = pathlib.Path(__file__).resolve().parent
-ECHO, SINK = 7001, 7002  # the servers behind
-PORTS = {"direct": (ECHO, SINK), "nginx": (7111, 7112), "haproxy": (7121, 7122), "sluice": (7131, 7132)}
-SCENARIOS = {
-    # name: (load, which port, connections, unit, cost per unit in which unit, factor)
-    "tcp-rate": ("rate", 0, 64, "connections", "µs", 1e6),
-    "tcp-pingpong": ("pingpong", 0, 64, "messages", "µs", 1e6),
-    "tcp-bulk": ("bulk", 1, 4, "GB", "s", 1),
-    "tcp-idle": ("idle", 0, 2000, "connections", "KB", 1),
+import kit
+import peers
+
+# sends each request to another of the many routes
+LUA = f"""local n = 0
+request = function()
+  n = (n * 5 + 7919) % {peers.HOSTS * peers.PATHS}
+  return wrk.format("GET", "/path-" .. n % {peers.PATHS}, {{["Host"] = "host-" .. math.floor(n / {peers.PATHS}) .. ".example"}})
+end
+"""
+
+
+def tool(what, connections, size=64):
+    """Our own load tool."""
+    return lambda o, at, count=connections: ([o.load, what, f"127.0.0.1:{at}", str(o.seconds), str(count), str(size)], json.loads)
+
+
+def wrk(connections, *more, lua=None):
+    """wrk over HTTP/1.1."""
+    def command(o, at):
+        script = []
+        if lua:
+            (pathlib.Path(o.folder) / "load.lua").write_text(lua)
+            script = ["-s", f"{o.folder}/load.lua"]
+        return ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(o.seconds))}s", *more, *script, f"http://127.0.0.1:{at}/"], read_wrk
+    return command
+
+
+def read_wrk(text):
+    done = re.search(r"(\d+) requests in ([\d.]+)(m?s)", text)
+    failed = sum(map(int, re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", text)))
+    return {"units": int(done[1]), "seconds": float(done[2]) / (1000 if done[3] == "ms" else 1), "failed": failed}
+
+
+def h2load(clients, streams):
+    """h2load: HTTP/2 over TLS."""
+    def read(text):
+        done = re.search(r"finished in ([\d.]+)(m?s)", text)
+        seconds = float(done[1]) / (1000 if done[2] == "ms" else 1)
+        return {"units": int(re.search(r"(\d+) 2xx", text)[1]), "seconds": seconds, "failed": int(re.search(r"(\d+) failed", text)[1])}
+    return lambda o, at: (["h2load", "-t1", f"-c{clients}", f"-m{streams}", f"-D{max(1, round(o.seconds))}", f"https://localhost:{at}/"], read)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One comparison."""
+    service: str
+    load: object
+    unit: str
+    says: str  # what is beside the name in the heading
+    per: str = "µs"
+    factor: float = 1e6
+    rest: int = 0  # so many connections or sessions stay: memory is measured, not time
+    settle: float = 0.3  # what is still on its way after so many seconds belongs to the measurement
+    against: str = ""  # a second service of the same proxy, instead of other proxies
+
+
+def at_rest(service, what, count, unit):
+    return Row(service, tool(what, count), unit, f"{count:,} {unit}s", "KB", 1, rest=count)
+
+
+ROWS = {
+    "tcp-rate": Row("echo", tool("rate", 64), "connection", "64 connections"),
+    "tcp-pingpong": Row("echo", tool("pingpong", 64), "message", "64 connections"),
+    "tcp-bulk": Row("sink", tool("bulk", 4), "GB", "4 connections", "s", 1),
+    "tcp-idle": at_rest("echo", "idle", 4000, "connection"),
+    "tcp-limited": Row("limited", tool("rate", 64), "connection", "64 connections", against="echo"),
+    "udp-64": Row("udp", tool("udp-packets", 16, 64), "datagram", "16 sessions, 4 datagrams under way on each"),
+    "udp-1200": Row("udp", tool("udp-packets", 16, 1200), "datagram", "16 sessions, 4 datagrams under way on each"),
+    # until the sessions have ended
+    "udp-sessions": Row("udp", tool("udp-sessions", 6000), "session", "6,000 sessions of one exchange", settle=5),
+    "udp-idle": at_rest("udp-rest", "udp-idle", 4000, "session"),
+    "tls-rate": Row("tls-echo", tool("tls-rate", 16), "connection", "16 connections, full TLS 1.3 handshakes"),
+    "tls-bulk": Row("tls-sink", tool("tls-bulk", 4), "GB", "4 connections", "s", 1),
+    "tls-idle": at_rest("tls-echo", "tls-idle", 2000, "connection"),
+    "http1": Row("http", wrk(64), "request", "HTTP/1.1, 64 connections"),
+    "http1-close": Row("http", wrk(64, "-H", "Connection: close"), "request", "one request a connection"),
+    "http1-routes": Row("http-many", wrk(64, lua=LUA), "request", f"{peers.HOSTS * peers.PATHS:,} routes by host and path"),
+    "http2": Row("https", h2load(8, 32), "request", "HTTP/2 over TLS, 8 connections of 32 streams"),
 }
+
+
+# at rest before the others are counted
+WARM = 500
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gateway", default=str(HERE.parent / "target/release/sluice"), help="the release binary")
-    parser.add_argument("--load", default=str(HERE / "target/release/load"), help="the load tool's binary")
+    parser.add_argument("--gateway", default=str(kit.HERE.parent / "target/release/sluice"), help="the release binary")
+    parser.add_argument("--load", default=str(kit.HERE / "target/release/load"), help="the load tool's binary")
     parser.add_argument("--peers", default="direct,nginx,haproxy,sluice")
-    parser.add_argument("--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--out", help="also write the tables to this file")
     return parser.parse_args()
 
 
-# --- processes -----------------------------------------------------------------------------------------------------------------
-
-def tree(pid):
-    """The process and all its descendants."""
-    parents = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-            except OSError:
-                continue
-            parents.setdefault(int(stat.rsplit(") ", 1)[1].split()[1]), []).append(int(entry.name))
-    found, queue = [], [pid]
-    while queue:
-        pid = queue.pop()
-        found.append(pid)
-        queue += parents.get(pid, [])
-    return found
-
-
-def cpu_seconds(pid):
-    """User and system time of the process tree so far."""
-    ticks = 0
-    for each in tree(pid):
-        fields = pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(") ", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def memory_kb(pid):
-    """Proportional set size of the process tree."""
-    total = 0
-    for each in tree(pid):
-        for line in pathlib.Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
-    return total
-
-
-def wait_for(port, log=None):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    said = pathlib.Path(log.name).read_text(encoding="utf-8", errors="replace") if log else ""
-    sys.exit(f"nothing listens on port {port}\n{said}")
-
-
-def start(command, log):
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-
-def stop(processes):
-    """Ends them politely, then firmly."""
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    for process in processes:
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-# --- the peers -----------------------------------------------------------------------------------------------------------------
-
-def nginx(folder, workers):
-    echo, sink = PORTS["nginx"]
-    module = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
-    servers = "\n".join(f"  server {{ listen 127.0.0.1:{a} reuseport; proxy_pass 127.0.0.1:{b}; }}" for a, b in ((echo, ECHO), (sink, SINK)))
-    (folder / "nginx.conf").write_text(f"""{f'load_module {module};' if module.exists() else ''}
-daemon off; worker_processes {workers}; pid {folder}/nginx.pid; error_log {folder}/nginx.log warn; worker_rlimit_nofile 20000;
-events {{ worker_connections 9000; }}
-stream {{
-  tcp_nodelay on;
-{servers}
-}}
-""")
-    return ["nginx", "-e", f"{folder}/nginx.log", "-c", f"{folder}/nginx.conf"]
-
-
-def haproxy(folder, workers):
-    echo, sink = PORTS["haproxy"]
-    parts = [f"""global
-  nbthread {workers}
-  maxconn 6000
-defaults
-  mode tcp
-  option splice-auto
-  timeout connect 5s
-  timeout client 300s
-  timeout server 300s
-"""]
-    for name, port, behind in (("echo", echo, ECHO), ("sink", sink, SINK)):
-        parts.append(f"listen {name}\n  bind 127.0.0.1:{port}\n  server s 127.0.0.1:{behind}\n")
-    (folder / "haproxy.cfg").write_text("".join(parts))
-    return ["haproxy", "-db", "-f", f"{folder}/haproxy.cfg"]
-
-
-def sluice(folder, workers, gateway):
-    echo, sink = PORTS["sluice"]
-    (folder / "sluice.yaml").write_text(f"""gateway:
-  proxy_mode: stream
-  workers: {workers}
-  stream_proxy:
-    tcp: ["127.0.0.1:{echo}", "127.0.0.1:{sink}"]
-deployment:
-  config_provider: embedded
-  embedded:
-    path: {folder}/store.redb
-  admin:
-    admin_listen: {{ip: 127.0.0.1, port: 9180}}
-    admin_key:
-      - {{name: admin, key: key-of-the-benchmark-000000000001, role: admin}}
-telemetry:
-  access_log:
-    enabled: false
-""")
-    return [gateway, "run", "--config", f"{folder}/sluice.yaml"]
-
-
-def route_sluice():
-    """Routes its two ports, and waits until they are live."""
-    for port, behind in zip(PORTS["sluice"], (ECHO, SINK)):
-        value = {"server_port": port, "upstream": {"type": "roundrobin", "nodes": {f"127.0.0.1:{behind}": 1}}}
-        request = urllib.request.Request(
-            f"http://127.0.0.1:9180/apisix/admin/stream_routes/{port}?wait=applied&timeout=10s", json.dumps(value).encode(),
-            {"X-API-KEY": "key-of-the-benchmark-000000000001"}, method="PUT")
-        urllib.request.urlopen(request, timeout=20).close()
-
-
-def start_peers(names, folder, gateway):
-    log = open(folder / "peers.log", "w", encoding="utf-8")
-    workers = os.cpu_count() or 1
-    commands = {"nginx": lambda: nginx(folder, workers), "haproxy": lambda: haproxy(folder, workers), "sluice": lambda: sluice(folder, workers, gateway)}
-    running = {}
-    for name in names:
-        if name == "direct":
-            continue
-        running[name] = start(commands[name](), log)
-        if name == "sluice":
-            wait_for(9180, log)
-            route_sluice()
-        for port in PORTS[name]:
-            wait_for(port, log)
-    return running
-
-
 # --- measuring -----------------------------------------------------------------------------------------------------------------
 
-def measure(load, name, scenario, seconds, process):
-    """(rate, cost per unit) of one peer in one scenario; cost is None where there is no proxy."""
-    what, which, connections, _, _, factor = SCENARIOS[scenario]
-    command = [load, what, f"127.0.0.1:{PORTS[name][which]}", str(seconds), str(connections)]
-    if what == "idle":
-        return measure_idle(command, connections, process)
-    before = cpu_seconds(process.pid) if process else 0
-    result = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=seconds + 60).stdout)
-    if result["failed"]:
-        sys.exit(f"{name}, {scenario}: {result['failed']} failed")
-    # what is still on its way belongs to the measurement
-    time.sleep(0.3)
-    cost = (cpu_seconds(process.pid) - before) / result["units"] * factor if process else None
+def measure(options, row, name, at, process):
+    """(rate, cost per unit) of one proxy; cost is None where there is no proxy."""
+    command, read = row.load(options, at)
+    if row.rest:
+        return measure_rest(options, row, at, process)
+    before = kit.cpu_seconds(process.pid) if process else 0
+    result = read(subprocess.run(command, check=True, capture_output=True, text=True, timeout=options.seconds + 60).stdout)
+    if result["failed"] or not result["units"]:
+        sys.exit(f"{name}, {' '.join(command)}: {result}")
+    time.sleep(row.settle)
+    cost = (kit.cpu_seconds(process.pid) - before) / result["units"] * row.factor if process else None
     return result["units"] / result["seconds"], cost
 
 
-def measure_idle(command, connections, process):
-    before = memory_kb(process.pid) if process else 0
+def measure_rest(options, row, at, process):
+    """Memory of each that is at rest, once some are: what the first ones bring about is no cost of the next one."""
+    held = [hold(row.load(options, at, WARM)[0])]
+    before = kit.memory_kb(process.pid) if process else 0
+    held.append(hold(row.load(options, at)[0]))
+    cost = (kit.memory_kb(process.pid) - before) / row.rest if process else None
+    for client in held:
+        client.stdin.close()
+        client.wait()
+    return row.rest, cost
+
+
+def hold(command):
+    """A client that holds what it opened until its input ends."""
     client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     if client.stdout.readline().strip() != "open":
-        sys.exit(f"{command}: the connections could not be opened")
+        sys.exit(f"{command}: they could not be opened")
     time.sleep(1)
-    cost = (memory_kb(process.pid) - before) / connections if process else None
-    client.stdin.close()
-    client.wait()
-    return connections, cost
+    return client
 
 
-def table(scenario, results):
-    _, _, connections, unit, cost_unit, _ = SCENARIOS[scenario]
-    idle = scenario == "tcp-idle"
-    kind = "Memory" if idle else "Proxy CPU"
-    lines = [f"### {scenario} ({connections} connections)", "", f"| proxy | {unit}{'' if idle else ' a second'} | {kind} per {unit.rstrip('s')}, {cost_unit} | to least, paired |", "|---|---|---|---|"]
-    proxies = [n for n in results if results[n][0][1] is not None]
+def entrants(options, row):
+    """Who takes part: label, proxy, service."""
+    names = options.peers.split(",")
+    if row.against:
+        return [(f"{n}, {'with' if s == row.service else 'without'}", n, s) for n in names if n == "sluice" for s in (row.against, row.service)]
+    return [(n, n, row.service) for n in names if n != "direct" or peers.SERVICES[row.service].protocol in ("tcp", "udp", "http")]
+
+
+def run(options, name, row, folder):
+    """One row: everybody in turn, round by round. Fresh processes: memory that was used once may stay with them."""
+    taking, running = entrants(options, row), {}
+    (folder / "store.redb").unlink(missing_ok=True)
+    try:
+        for proxy in {proxy for _, proxy, _ in taking} - {"direct"}:
+            services = [service for _, p, service in taking if p == proxy]
+            try:
+                running[proxy] = peers.start(proxy, services, folder, os.cpu_count() or 1, options.gateway)
+            except peers.Unserved as reason:
+                print(f"{name}: not served by {proxy} {reason}", file=sys.stderr)
+                taking = [each for each in taking if each[1] != proxy]
+        results = {label: [] for label, _, _ in taking}
+        for turn in range(1 if row.rest else options.rounds + 1):
+            first = turn % max(1, len(taking))
+            for label, proxy, service in taking[first:] + taking[:first]:
+                # the first round warms up
+                seconds = options.seconds if turn or row.rest else min(1.0, options.seconds)
+                quick = argparse.Namespace(**{**vars(options), "seconds": seconds})
+                result = measure(quick, row, label, peers.port(proxy, service), running.get(proxy))
+                print(f"{name} {turn} {label}: {result}", file=sys.stderr)
+                if turn or row.rest:
+                    results[label].append(result)
+        return results
+    finally:
+        kit.stop(running.values())
+
+
+def table(name, row, results):
+    kind = "Memory" if row.rest else "Proxy CPU"
+    units = row.unit if row.unit == "GB" else row.unit + "s"
+    lines = [f"### {name} ({row.says})", "",
+             f"| proxy | {units}{'' if row.rest else ' a second'} | {kind} per {row.unit}, {row.per} | to {'the first' if row.against else 'least'}, paired |", "|---|---|---|---|"]
+    proxies = [n for n, rows in results.items() if rows[0][1] is not None]
     rounds = len(next(iter(results.values())))
-    least = [min(results[n][r][1] for n in proxies) for r in range(rounds)] if proxies else []
-    for name, rows in results.items():
+    # two services of one proxy are compared with the first of them
+    base = proxies[:1] if row.against else proxies
+    least = [min(results[n][r][1] for n in base) for r in range(rounds)] if proxies else []
+    for label, rows in results.items():
         rate = statistics.median(rate for rate, _ in rows)
-        if name not in proxies:
-            lines.append(f"| {name} | {rate:,.1f} | | |")
+        if label not in proxies:
+            lines.append(f"| {label} | {rate:,.1f} | | |")
             continue
         cost = statistics.median(cost for _, cost in rows)
         ratio = statistics.median(rows[r][1] / least[r] if least[r] > 0 else 1 for r in range(rounds))
-        lines.append(f"| {name} | {rate:,.1f} | {cost:.2f} | {ratio:.2f} |")
+        lines.append(f"| {label} | {rate:,.1f} | {cost:.2f} | {ratio:.2f} |")
     return "\n".join(lines) + "\n"
 
 
 def main():
     options = arguments()
-    if os.environ.get("SLUICE_BENCH_INSIDE") != "1":
-        user = [] if os.geteuid() == 0 else ["--map-root-user"]
-        script = "ip link set lo up && sysctl -qw net.ipv4.ip_local_port_range='10000 65000' net.ipv4.tcp_tw_reuse=1 && exec \"$@\""
-        os.environ["SLUICE_BENCH_INSIDE"] = "1"
-        os.execvp("unshare", ["unshare", *user, "--net", "sh", "-c", script, "sh", sys.executable, *sys.argv])
-
-    names, scenarios = options.peers.split(","), options.scenarios.split(",")
-    for name in names:
-        if name in ("nginx", "haproxy") and not shutil.which(name):
-            sys.exit(f"{name} is not installed")
+    unknown = [name for name in options.rows.split(",") if name not in ROWS]
+    if unknown:
+        sys.exit(f"no such row: {', '.join(unknown)}")
+    kit.own_network()
+    kit.open_files()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sluice-bench-"))
     os.chmod(folder, 0o755)
-    servers, peers = [], {}
+    options.folder, servers, out = folder, [], []
     try:
-        servers = [start([options.load, kind, f"127.0.0.1:{port}"], subprocess.DEVNULL) for kind, port in (("echo", ECHO), ("sink", SINK))]
-        for port in (ECHO, SINK):
-            wait_for(port)
-        out = []
-        for scenario in scenarios:
-            # fresh processes for each scenario: memory that was used once may stay with them
-            peers = start_peers(names, folder, options.gateway)
-            idle = scenario == "tcp-idle"
-            results = {name: [] for name in names}
-            for turn in range(1 if idle else options.rounds + 1):
-                order = names[turn % len(names):] + names[:turn % len(names)]
-                for name in order:
-                    print(f"{scenario} {turn} {name}", file=sys.stderr)
-                    # the first round warms up
-                    row = measure(options.load, name, scenario, options.seconds if turn else min(1.0, options.seconds), peers.get(name))
-                    if turn or idle:
-                        results[name].append(row)
-            stop(peers.values())
-            out.append(table(scenario, results))
-            print(out[-1], flush=True)
+        peers.certificate(folder)
+        for kind, at in peers.BEHIND.items():
+            servers.append(kit.start([options.load, kind, f"127.0.0.1:{at}"], subprocess.DEVNULL))
+            kit.until(kind, lambda at=at, kind=kind: peers.bound(at) if kind.startswith("udp") else kit.listens(at))
+        for name in options.rows.split(","):
+            results = {}
+            # allocators grow in steps, so memory is asked of several fresh processes
+            for _ in range(3 if ROWS[name].rest else 1):
+                for label, rows in run(options, name, ROWS[name], folder).items():
+                    results.setdefault(label, []).extend(rows)
+            if results:
+                out.append(table(name, ROWS[name], results))
+                print(out[-1], flush=True)
         if options.out:
             pathlib.Path(options.out).parent.mkdir(parents=True, exist_ok=True)
             pathlib.Path(options.out).write_text("\n".join(out), encoding="utf-8")
     finally:
-        stop([*peers.values(), *servers])
+        kit.stop(servers)
         shutil.rmtree(folder, ignore_errors=True)
 
 

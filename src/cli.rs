@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::base::id::Kind;
 use crate::conf::{self, Conf, ConfError};
@@ -27,6 +29,8 @@ pub struct Acts {
     pub refusals: fn(&Conf) -> Vec<String>,
     /// The JSON Schema of a kind.
     pub schema: fn(Kind) -> anyhow::Result<Value>,
+    /// The text for a store of a private key.
+    pub seal: fn(&Conf, &str) -> anyhow::Result<String>,
 }
 
 /// A gateway that is reconfigured while it runs.
@@ -55,8 +59,18 @@ enum Command {
     /// Print the JSON Schema of a kind of resource
     Schema {
         /// One kind; its plural is understood
-        #[arg(value_parser = kind, value_name = "listener|stream_route|upstream|setting")]
+        #[arg(value_parser = kind, value_name = "listener|stream_route|route|upstream|ssl|setting")]
         kind: Kind,
+    },
+    /// Seal a private key for pasting into an object
+    ///
+    /// Reads a key in PEM, or one that another key of the keyring sealed, and prints the text to put in its place.
+    Seal {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The file of the key; standard input if it is absent or -
+        #[arg(value_name = "FILE", default_value = "-")]
+        file: PathBuf,
     },
     /// Print the version
     Version,
@@ -114,6 +128,7 @@ fn command(command: Command, acts: Acts, out: &mut dyn Write, err: &mut dyn Writ
         },
         Command::Check { config, format } => return check(conf::load_from_process(&config.path), acts, format, out),
         Command::Schema { kind } => (acts.schema)(kind).map(|schema| say(out, &format!("{schema:#}"))),
+        Command::Seal { config, file } => seal(&config.path, &file, acts, out),
         Command::Version => {
             say(out, concat!("sluice ", env!("CARGO_PKG_VERSION")));
             Ok(())
@@ -161,6 +176,14 @@ fn check(read: Result<Conf, ConfError>, acts: Acts, format: Format, out: &mut dy
         }
     }
     if valid { OK } else { INVALID }
+}
+
+fn seal(config: &Path, file: &Path, acts: Acts, out: &mut dyn Write) -> anyhow::Result<()> {
+    let conf = conf::load_from_process(config)?;
+    let text = if file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = Zeroizing::new(text.with_context(|| format!("reading {}", file.display()))?);
+    say(out, &(acts.seal)(&conf, &text)?);
+    Ok(())
 }
 
 /// Writes a line; a reader that went away is no error of ours.

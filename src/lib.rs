@@ -14,8 +14,10 @@ pub mod schema;
 pub mod telemetry;
 
 // workshops: from the model to fast immutable things
+pub mod filter;
 pub mod route;
 pub mod store;
+pub mod tls;
 pub mod upstream;
 
 // the hall: the immutable compiled view

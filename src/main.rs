@@ -8,5 +8,5 @@ use sluice::{app, cli};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::main(std::env::args_os(), cli::Acts { run: app::run, refusals: app::refusals, schema: app::schema })
+    cli::main(std::env::args_os(), cli::Acts { run: app::run, refusals: app::refusals, schema: app::schema, seal: app::seal })
 }

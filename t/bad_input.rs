@@ -47,6 +47,14 @@ fn bad_values() -> Vec<Bad> {
         bad("objects as deep", "upstreams", nested("{\"a\":", "}", 100_000), "json", "", ""),
         bad("a key twice", "upstreams", "{\"type\":\"roundrobin\",\"nodes\":{},\"type\":\"roundrobin\"}", "json", "/type", "type"),
         bad("a key twice, deeper", "stream_routes", "{\"upstream\":{\"nodes\":{\"a:1\":1,\"a:1\":2}}}", "json", "", "a:1"),
+        bad(
+            "a condition that does not parse",
+            "routes",
+            "{\"match\":{\"statement\":\"Method = 'GET'\\n and Path =\"}}",
+            "meaning",
+            "/match/statement",
+            "line 2, column 12: expected a value, found the end",
+        ),
         bad("no object", "upstreams", "[1]", "schema", "", "wrong type: expected object, got table"),
         bad(
             "a wrong type",

@@ -151,6 +151,26 @@ fn a_session_whose_route_has_no_upstream_is_closed_with_that_reason() {
 }
 
 #[test]
+fn a_disabled_upstream_counts_as_absent_until_it_is_switched_on() {
+    let f = Fixture::new();
+    let admin = f.gateway.admin();
+    let with = |status: u8| {
+        let mut one = upstream(&[&f.node(1)]);
+        one["status"] = json!(status);
+        admin.must_put("upstreams", "u", &one);
+    };
+    with(1);
+    f.route("on", "1", &json!({"upstream_id": "u"}), true);
+    with(0);
+    soon("off: closed", || closed(ports::local(f.port)) && f.gateway.closed_for("1", "no_upstream") >= 1);
+    let state = |key: &str| f.gateway.control("GET", &format!("/v1/config/{key}")).json();
+    assert_eq!((&state("upstreams/u")["state"], &state("stream_routes/1")["state"]), (&json!("disabled"), &json!("pending")));
+    assert_eq!(state("stream_routes/1")["reason"], "waits for upstreams/u, which is disabled");
+    with(1);
+    soon("on again", || served(ports::local(f.port)));
+}
+
+#[test]
 fn a_refusing_node_gives_way_to_the_next_in_the_same_session() {
     let f = Fixture::new();
     let (one, two) = (refusing(), refusing());

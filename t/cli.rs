@@ -11,6 +11,7 @@ const ACTS: Acts = Acts {
     run: |conf| if conf.listeners.is_empty() { Err(anyhow::anyhow!("cannot bind")) } else { Ok(()) },
     refusals: |conf| conf.listeners.iter().filter(|l| l.value.get("tls").is_some()).map(|l| format!("{}: no TLS", l.id)).collect(),
     schema: |kind| Ok(json!({ "title": kind.singular() })),
+    seal: |_, text| Ok(format!("sealed {}", text.len())),
 };
 
 fn sluice(args: &[&str]) -> (u8, String, String) {

@@ -261,7 +261,10 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         ("gateway: {ssl: {fallback_sni: a.test.com}}", "gateway.ssl.fallback_sni: "),
         ("gateway: {proxy_protocol: {enable_tcp_pp: true}, stream_proxy: {tcp: [9100]}}", "gateway.proxy_protocol.trusted: absent"),
         ("gateway: {stream_proxy: {tcp: [{addr: 9100, proxy_protocol: true}]}}", "gateway.proxy_protocol.trusted: absent"),
-        ("gateway: {data_encryption: {keyring: [qeddd145sfvddff3]}}", "gateway.data_encryption.keyring: "),
+        (
+            "gateway: {data_encryption: {keyring: [qeddd145sfvddff3]}}",
+            "gateway.data_encryption.keyring: the first key is one that APISIX publishes",
+        ),
         ("gateway: {dns_resolver: [127.0.0.1:1053]}", "gateway.dns_resolver: "),
         ("deployment: {etcd: {host: [\"http://127.0.0.1:2379\"], password: x}}", "deployment.etcd: not used by config_provider embedded"),
         ("deployment: {file: {path: resources.yaml}}", "deployment.file: "),
@@ -309,6 +312,13 @@ fn etcd_needs_no_more_than_its_name() {
 }
 
 #[test]
+fn members_that_are_not_verified_are_a_risk_that_is_told() {
+    let conf = etcd("    host: [https://a:1]\n    tls: {verify: false}\n").unwrap();
+    assert!(etcd_conf(&conf).tls.as_ref().unwrap().unverified);
+    assert!(conf.notices[0].contains("deployment.etcd.tls.verify is false"), "{:?}", conf.notices);
+}
+
+#[test]
 fn every_key_of_etcd_is_read() {
     let conf = etcd(
         "    host:
@@ -346,7 +356,7 @@ fn every_key_of_etcd_is_read() {
     ];
     let conf = with("", &env).unwrap();
     assert_eq!(etcd_conf(&conf).hosts, ["https://a:1", "https://b:2"]);
-    assert_eq!(etcd_conf(&conf).tls, Some(EtcdTlsConf { identity: None, ca: Some("x.pem".into()), sni: None }));
+    assert_eq!(etcd_conf(&conf).tls, Some(EtcdTlsConf { identity: None, ca: Some("x.pem".into()), sni: None, unverified: false }));
 }
 
 #[test]
@@ -361,7 +371,11 @@ fn what_etcd_cannot_be_is_told_with_its_line() {
         ("    user: a\n", "4: `deployment.etcd.user`: there is no `password` beside it"),
         ("    password: hunter2\n", "4: `deployment.etcd.password`: there is no `user` beside it"),
         ("    tls: {ca: ca.pem}\n", "4: `deployment.etcd.tls`: the hosts are http: write https"),
-        ("    host: [https://a:1]\n    tls:\n      verify: false\n", "6: `deployment.etcd.tls.verify`: the servers are always verified"),
+        (
+            "    host: [https://a:1]\n    tls:\n      verify: false\n      ca: x\n",
+            "7: `deployment.etcd.tls.ca`: `verify` is false: no authority is asked",
+        ),
+        ("    host: [http://a:1]\n    tls:\n      verify: false\n", "6: `deployment.etcd.tls`: the hosts are http: write https"),
         ("    host: [https://a:1]\n    tls: {cert: c.pem}\n", "5: `deployment.etcd.tls.cert`: there is no `key` beside it"),
         ("    host: [https://a:1]\n    tls: {key: k.pem}\n", "5: `deployment.etcd.tls.key`: there is no `cert` beside it"),
         ("    hosts: [https://a:1]\n", "4: unknown key `hosts` in `deployment.etcd` (did you mean `host`?)"),
@@ -442,6 +456,9 @@ fn no_error_shows_a_secret() {
         "deployment:\n  etcd:\n    passwd: hunter2\n",
         "deployment:\n  etcd:\n    password: \"hunter2\n",
         "gateway:\n  data_encryption:\n    keyring: [hunter2\n",
+        "gateway: {data_encryption: {keyring: hunter2}}",
+        "gateway: {data_encryption: {keyring: [hunter2]}}",
+        "gateway: {data_encryption: {keyring: {hunter2: x}}}",
     ] {
         let error = read(text).unwrap_err();
         assert!(!error.contains("hunter2"), "{text}\n{error}");

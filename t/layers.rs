@@ -12,7 +12,7 @@ use house::House;
 use scan::Tok;
 
 /// The rooms in floor order, and what each may import. `docs/ARCHITECTURE.md` holds the same table.
-const TABLE: [(&str, &str); 15] = [
+const TABLE: [(&str, &str); 17] = [
     ("base", ""),
     ("net", "base"),
     ("telemetry", "base"),
@@ -22,12 +22,14 @@ const TABLE: [(&str, &str); 15] = [
     ("live", "base"),
     ("store", "base telemetry"),
     ("route", "base model"),
+    ("tls", "base model telemetry"),
     ("upstream", "base net model telemetry live"),
-    ("snapshot", "base model telemetry route upstream"),
+    ("filter", "base model telemetry"),
+    ("snapshot", "base model telemetry tls route upstream filter"),
     ("control", "base model schema store telemetry live snapshot"),
-    ("proxy", "base net model telemetry live route upstream snapshot"),
+    ("proxy", "base net model telemetry live route upstream filter snapshot"),
     ("listen", "base net model telemetry live route snapshot proxy"),
-    ("admin", "base net model schema store telemetry live snapshot control"),
+    ("admin", "base net model schema store telemetry live snapshot control tls"),
 ];
 
 /// The roof: wiring only, may import everything.

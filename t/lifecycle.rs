@@ -56,6 +56,48 @@ fn a_hang_up_ends_nothing() {
 }
 
 #[test]
+fn a_hang_up_lets_the_access_log_be_rotated_under_traffic() {
+    let (mut gateway, _server, stream, port) = with_a_session(Conf::new());
+    let (file, dir) = (gateway.dir().join("access.log"), gateway.dir().to_owned());
+    let mut begun = 1;
+    for round in 0..3 {
+        for _ in 0..50 {
+            drop(session(port).expect("a session"));
+        }
+        begun += 50;
+        std::fs::rename(&file, dir.join(format!("access.log.{round}"))).unwrap();
+        drop(session(port).expect("one that ends between the two"));
+        begun += 1;
+        gateway.signal(Signal::HUP);
+        soon("there is a new file", || file.exists());
+    }
+    soon("each is told of", || gateway.log().matches("\"access_log\":\"opened again\"").count() == 3);
+    drop(stream);
+    let lines = |path: &std::path::Path| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line["reason"] == "ok"))
+            .collect::<Vec<_>>()
+    };
+    soon("the last session is in the new file", || !lines(&file).is_empty());
+    let all = || {
+        (0..3).map(|round| dir.join(format!("access.log.{round}"))).chain([file.clone()]).flat_map(|path| lines(&path)).collect::<Vec<_>>()
+    };
+    soon("no line is lost", || all().len() == begun);
+    assert!(all().iter().all(|is_whole| *is_whole), "and none is torn");
+
+    // where no file can be made, the one from before is written on
+    std::fs::rename(&file, dir.join("access.log.last")).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let before = lines(&dir.join("access.log.last")).len();
+    gateway.signal(Signal::HUP);
+    soon("it is told", || gateway.log().contains("access log cannot be opened again"));
+    drop(session(port).expect("a session"));
+    soon("written on", || lines(&dir.join("access.log.last")).len() == before + 1);
+    assert!(gateway.alive());
+}
+
+#[test]
 fn sessions_that_outlast_the_drain_time_are_ended_with_that_reason() {
     let (mut gateway, _server, mut stream, _) = with_a_session(Conf::new().drain_timeout("1s"));
     let begin = Instant::now();

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::cases_m::{pairs, ssl};
 use crate::support::gateway::upstream;
 use crate::support::store::put_raw;
 use crate::support::upstream::{self as servers, Refusing, Server};
@@ -47,6 +48,7 @@ impl Watched {
             gateway.admin().must_put("stream_routes", id, &json!({"server_port": addr.port(), "upstream_id": id}));
             gateway.listen(id, addr);
         }
+        gateway.admin().must_put("ssls", "site", &ssl(&pairs().0));
         let busy = squatter.local_addr().unwrap().to_string();
         gateway.admin().must_put("listeners", "busy", &json!({"protocol": "tcp", "addr": busy}));
         Self { gateway, serves, fails, echo, _refusing: refusing, _squatter: squatter, _store: store }
@@ -111,6 +113,22 @@ fn the_metrics_of_a_busy_gateway_pass_promtool() {
     }
     let text = watched[0].metrics();
     assert_eq!(promtool(&["check", "metrics"], text.as_bytes()), "", "promtool has something to say about\n{text}");
+}
+
+#[test]
+fn what_should_never_happen_is_exported_as_zero() {
+    let watched = Watched::start();
+    let text = watched.metrics();
+    let zero = |name: &str, label: &str, word: &str| {
+        assert!(text.contains(&format!("\n{name}{{{label}=\"{word}\"}} 0\n")), "{name} of {word}\n{text}");
+    };
+    for word in ["descriptors", "memory"] {
+        zero("sluice_accept_pauses_total", "resource", word);
+    }
+    zero("sluice_log_dropped_total", "sink", "access");
+    for task in sheet::tasks() {
+        zero("sluice_task_panics_total", "task", &task);
+    }
 }
 
 #[test]

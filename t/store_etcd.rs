@@ -159,7 +159,7 @@ async fn tls_shows_our_certificate_and_verifies_theirs() {
         let options = EtcdOptions { tls: Some(tls), timeout: Duration::from_secs(2), ..options(&etcd) };
         Client::new(&options, Metrics::new().unwrap()).await
     };
-    let good = EtcdTls { identity: Some(ours), ca: Some(authority.cert()), sni: Some("etcd.internal".to_owned()) };
+    let good = EtcdTls { identity: Some(ours), ca: Some(authority.cert()), sni: Some("etcd.internal".to_owned()), unverified: false };
     let trusted = store(good.clone()).await.unwrap();
     let mut subscription = trusted.subscribe("/s/").await.unwrap();
     reset(&mut subscription).await;
@@ -177,6 +177,16 @@ async fn tls_shows_our_certificate_and_verifies_theirs() {
         let answer = store(tls).await.unwrap().get("/s/a").await;
         assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{why}: {answer:?}");
     }
+    let anybody = store(EtcdTls { ca: None, sni: None, unverified: true, ..good.clone() }).await.unwrap();
+    assert_eq!(anybody.get("/s/a").await.unwrap().unwrap().modified, at, "unverified, and our certificate is shown all the same");
+
+    // certificates are replaced while the store is in use
+    let (old, new) = (other.issue("replaced", "DNS:gateway"), good.identity.clone().unwrap());
+    let renewing = store(EtcdTls { identity: Some(old.clone()), ..good.clone() }).await.unwrap();
+    assert!(renewing.get("/s/a").await.is_err(), "of another authority");
+    std::fs::copy(&new.0, &old.0).unwrap();
+    std::fs::copy(&new.1, &old.1).unwrap();
+    assert_eq!(renewing.get("/s/a").await.unwrap().unwrap().modified, at, "the next call reads the files");
     let absent = EtcdTls { ca: Some(PathBuf::from("/nowhere/ca.crt")), ..good };
     assert!(matches!(store(absent).await, Err(StoreError::Unusable { path, .. }) if path == "/nowhere/ca.crt"));
 }

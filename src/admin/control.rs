@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use super::envelope::Answer;
-use super::instances;
 use super::query::Query;
 use super::server::{self, Head, Site};
+use super::{certificates, instances};
 use crate::base::addr::Port;
 use crate::base::cidr::Cidr;
 use crate::base::drain;
@@ -29,6 +29,7 @@ use crate::live::nodes::{NodeStatus, Nodes};
 use crate::live::sessions::{Session, Sessions};
 use crate::model::Origin;
 use crate::schema::Schemas;
+use crate::snapshot::cell::Cell;
 use crate::store::{Standing, Store};
 use crate::telemetry::LogLevel;
 use crate::telemetry::stamp::rfc3339;
@@ -57,6 +58,8 @@ pub struct ControlParts {
     pub log: LogLevel,
     /// The store, to let held deletes pass.
     pub store: Arc<dyn Store>,
+    /// What serves, for its certificates.
+    pub cell: Cell,
 }
 
 impl std::fmt::Debug for ControlParts {
@@ -85,6 +88,7 @@ impl Site for Control {
             (&Method::GET, ["config", kind, id]) => one(parts, kind, id),
             (&Method::GET, ["rejections"]) => Ok(rejections(parts)),
             (&Method::GET, ["listeners"]) => Ok(listeners(parts)),
+            (&Method::GET, ["certificates"]) => Ok(certificates::list(parts)),
             (&Method::GET, ["upstreams"]) => Ok(upstreams(&parts.nodes.list())),
             (&Method::GET, ["sessions"]) => sessions(parts, &head.query),
             (&Method::DELETE, ["sessions", id]) => end(parts, id),
@@ -107,7 +111,8 @@ impl Site for Control {
 /// 405 for a path that knows other verbs, 404 for one that is none.
 fn refused(method: &Method, asked: &[&str]) -> Answer {
     let allowed = match asked {
-        ["config" | "rejections" | "listeners" | "upstreams" | "sessions" | "store" | "instances" | "schema"] | ["config", _, _] => "GET",
+        ["config" | "rejections" | "listeners" | "certificates" | "upstreams" | "sessions" | "store" | "instances" | "schema"]
+        | ["config", _, _] => "GET",
         ["sessions", _] => "DELETE",
         ["log-level"] => "GET, PUT",
         ["accept"] => "POST",
@@ -130,6 +135,7 @@ fn object(status: &ObjectStatus, with_value: bool) -> Value {
         "reason": status.reason,
         "stage": status.stage.map(Stage::as_str),
         "violations": status.violations,
+        "warnings": *status.warnings,
         "revision": status.revision,
         "serving_revision": status.serving_revision,
         "applied_at": status.applied_at.map(rfc3339),
@@ -307,6 +313,7 @@ mod tests {
             schemas: Arc::new(Schemas::compile().unwrap()),
             log: level,
             store: Arc::new(crate::store::Memory::new()),
+            cell: Cell::new(crate::snapshot::Snapshot::empty(&crate::snapshot::fixture::registries())),
         };
         World { parts, applied: writer, _log: Box::new(log) }
     }
@@ -357,11 +364,12 @@ mod tests {
             revision: 8,
             serving_revision: Some(7),
             applied_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1)),
+            warnings: Arc::default(),
             value: Arc::new(json!({ "id": "1" })),
         };
         let mut shown = json!({
             "key": "upstreams/1", "kind": "upstreams", "origin": "store", "state": "active", "reason": "r", "stage": "schema",
-            "violations": [{ "path": "/nodes", "rule": "type", "message": "wrong" }], "revision": 8, "serving_revision": 7,
+            "violations": [{ "path": "/nodes", "rule": "type", "message": "wrong" }], "warnings": [], "revision": 8, "serving_revision": 7,
             "applied_at": "1970-01-01T00:00:01.000Z"
         });
         assert_eq!(object(&status, false), shown);

@@ -6,7 +6,9 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use crate::base::id::Kind;
 use crate::base::violation::Violation;
+use crate::control::ingest::hidden;
 use crate::store::{Entry, StoreError};
 
 /// What the `Server` header says.
@@ -75,9 +77,9 @@ impl Answer {
         Self::error(StatusCode::METHOD_NOT_ALLOWED, message).with(header::ALLOW, HeaderValue::from_static(allowed))
     }
 
-    /// The answer to a write.
-    pub(super) fn written(status: StatusCode, key: &str, value: &Value) -> Self {
-        Self::json(status, &json!({ "key": key, "value": value }))
+    /// The answer to a write: what was written, without its private keys.
+    pub(super) fn written(status: StatusCode, kind: Kind, key: &str, value: &Value) -> Self {
+        Self::json(status, &json!({ "key": key, "value": shown(kind, value.clone()) }))
     }
 
     /// The answer to a delete.
@@ -125,6 +127,12 @@ impl From<StoreError> for Answer {
 /// A stored value as JSON; what is none is shown as the text that it is.
 pub(super) fn value_of(entry: &Entry) -> Value {
     serde_json::from_slice(&entry.value).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&entry.value).into_owned()))
+}
+
+/// A value as it may be shown: without private keys.
+pub(super) fn shown(kind: Kind, mut value: Value) -> Value {
+    hidden::hide(kind, &mut value);
+    value
 }
 
 /// One object with its place in the store's history.

@@ -1,6 +1,7 @@
 //! The Admin API's front door: who is let in, which paths there are, in which order a request is looked at. What is done with
 //! an object is in `resource`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use super::{openapi, resource, schemas, validate};
 use crate::base::cidr::Cidr;
 use crate::base::drain;
 use crate::base::id::{Id, Kind};
+use crate::base::secret::{STARS, betrays};
 use crate::control::ingest::Ingest;
 use crate::live::applied::Applied;
 use crate::live::fleet::Fleet;
@@ -238,13 +240,19 @@ const CORS: [(HeaderName, &str); 5] = [
     (header::ACCESS_CONTROL_MAX_AGE, "3600"),
 ];
 
+/// A body that cannot be read, for who sent it; never one that may hold a private key.
+fn repeated(body: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(body);
+    if betrays(&text) { Cow::Borrowed(STARS) } else { text }
+}
+
 /// A body, if there is one, must be JSON, whatever the verb.
 fn parse(body: &[u8]) -> Result<Option<Value>, Answer> {
     if body.is_empty() {
         return Ok(None);
     }
     serde_json::from_slice(body).map(Some).map_err(|error| {
-        let told = json!({ "error_msg": format!("invalid request body: {error}"), "req_body": String::from_utf8_lossy(body) });
+        let told = json!({ "error_msg": format!("invalid request body: {error}"), "req_body": repeated(body) });
         Answer::json(StatusCode::BAD_REQUEST, &told)
     })
 }

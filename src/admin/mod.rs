@@ -2,6 +2,7 @@
 //! session's bytes, and learns of the data plane only through `live`.
 
 mod auth;
+mod certificates;
 mod control;
 mod envelope;
 #[cfg(test)]

@@ -14,15 +14,19 @@ use crate::store::Guard;
 /// One kind of reference.
 struct Reference {
     from: Kind,
-    field: &'static str,
+    /// Where it is, as a JSON Pointer.
+    at: &'static str,
     to: Kind,
 }
 
 /// Every kind of reference.
-const REFERENCES: [Reference; 3] = [
-    Reference { from: Kind::StreamRoute, field: "upstream_id", to: Kind::Upstream },
-    Reference { from: Kind::Route, field: "upstream_id", to: Kind::Upstream },
-    Reference { from: Kind::Listener, field: "stream_route_id", to: Kind::StreamRoute },
+const REFERENCES: [Reference; 6] = [
+    Reference { from: Kind::StreamRoute, at: "/upstream_id", to: Kind::Upstream },
+    Reference { from: Kind::StreamRoute, at: "/upstream/tls/client_cert_id", to: Kind::Ssl },
+    Reference { from: Kind::Route, at: "/upstream_id", to: Kind::Upstream },
+    Reference { from: Kind::Route, at: "/upstream/tls/client_cert_id", to: Kind::Ssl },
+    Reference { from: Kind::Upstream, at: "/tls/client_cert_id", to: Kind::Ssl },
+    Reference { from: Kind::Listener, at: "/stream_route_id", to: Kind::StreamRoute },
 ];
 
 /// Whether something can refer to objects of this kind.
@@ -51,7 +55,7 @@ pub(super) enum Fate {
 pub(super) async fn guards(parts: &AdminParts, kind: Kind, value: &Value, fate: impl Fn(&Key) -> Fate) -> Result<Vec<Guard>, Answer> {
     let mut guards = Vec::new();
     for reference in REFERENCES.iter().filter(|r| r.from == kind) {
-        let Some(named) = value.get(reference.field).and_then(text_of) else { continue };
+        let Some(named) = value.pointer(reference.at).and_then(text_of) else { continue };
         let key = Id::parse(&named).ok().map(|id| Key::new(reference.to, id));
         let found = match key.as_ref().map(|key| (key, fate(key))) {
             Some((_, Fate::Put)) => continue,
@@ -59,6 +63,9 @@ pub(super) async fn guards(parts: &AdminParts, kind: Kind, value: &Value, fate: 
             Some((_, Fate::Deleted)) | None => None,
         };
         let Some(entry) = found else { return Err(missing(reference, &named)) };
+        if reference.to == Kind::Ssl && value_of(&entry).get("type").and_then(Value::as_str) != Some("client") {
+            return Err(wrong_type(reference, &named));
+        }
         guards.push(Guard { key: entry.key.to_string(), modified: Some(entry.modified) });
     }
     Ok(guards)
@@ -67,7 +74,14 @@ pub(super) async fn guards(parts: &AdminParts, kind: Kind, value: &Value, fate: 
 fn missing(reference: &Reference, named: &str) -> Answer {
     let label = reference.to.label();
     let message = format!("failed to fetch {label} info by {label} id [{named}], response code: 404");
-    let violation = Violation::new(format!("/{}", reference.field), "reference", format!("there is no {label} {named}"));
+    let violation = Violation::new(reference.at, "reference", format!("there is no {label} {named}"));
+    Answer::invalid(message, &[violation])
+}
+
+/// Upstreams show certificates of type client only; one that comes with the same writes is looked at when it is linked.
+fn wrong_type(reference: &Reference, named: &str) -> Answer {
+    let message = format!("failed to fetch ssl info by ssl id [{named}], wrong ssl type");
+    let violation = Violation::new(reference.at, "reference", format!("ssl {named} is not of type client"));
     Answer::invalid(message, &[violation])
 }
 
@@ -78,7 +92,7 @@ pub(super) async fn in_use(parts: &AdminParts, keys: &[Key], fate: impl Fn(&Key)
         let under = format!("{}/{}/", parts.prefix, reference.from.dir());
         for entry in parts.store.list(&under).await?.entries {
             let user = entry.key.strip_prefix(&under).unwrap_or(&entry.key);
-            let named = value_of(&entry).get(reference.field).and_then(text_of);
+            let named = value_of(&entry).pointer(reference.at).and_then(text_of);
             let Some(key) = keys.iter().find(|key| key.kind == reference.to && named.as_deref() == Some(key.id.as_str())) else { continue };
             let goes = Id::parse(user).is_ok_and(|id| fate(&Key::new(reference.from, id)) != Fate::Untouched);
             if !goes && !used.contains_key(key) {

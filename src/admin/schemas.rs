@@ -35,7 +35,7 @@ mod tests {
     #[tokio::test]
     async fn the_schema_of_every_kind_is_shown() {
         let fake = Fake::new();
-        for name in ["listener", "stream_route", "upstream", "setting"] {
+        for name in ["listener", "stream_route", "route", "upstream", "setting"] {
             let (status, body) = fake.ask("GET", &format!("/apisix/admin/schema/{name}"), "").await;
             assert!(status == 200 && body.is_object(), "{name}: {status} {body}");
         }

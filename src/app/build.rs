@@ -10,12 +10,13 @@ use super::banner::Banner;
 use super::drain::{self, Stop};
 use super::faces::Faces;
 use super::instance::{self, Telling};
-use super::runtime;
+use super::{keyring, runtime};
 use crate::base::drain::{Phase, Trigger, Watch};
 use crate::base::id::{Key, Kind};
 use crate::base::task::{self, PanicHook};
 use crate::conf::{self, Conf, Provider};
 use crate::control::ingest::Ingest;
+use crate::control::ingest::secrets::Secrets;
 use crate::control::reconcile::{Reconciler, ReconcilerParts};
 use crate::control::status::StatusHandle;
 use crate::listen::{Budget, Context, ListenSet, SetParts, WorkerHandle, worker};
@@ -24,6 +25,7 @@ use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
 use crate::live::sessions::Sessions;
 use crate::net::limits;
+use crate::proxy::http;
 use crate::schema::Schemas;
 use crate::snapshot::cell::Cell;
 use crate::snapshot::{Registries, Snapshot};
@@ -56,8 +58,9 @@ pub(super) struct Gateway {
 }
 
 /// Makes every part and starts it.
+#[expect(clippy::too_many_lines, reason = "the whole wiring is to be seen on one page")]
 pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
-    let stop = Stop::new()?;
+    let mut stop = Stop::new()?;
     let level = start_log(&conf)?;
     let instance = instance::name(&conf);
     let descriptors = limits::raise_descriptors();
@@ -67,6 +70,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let metrics = Metrics::new().context("metrics")?;
     metrics.set_build_info(env!("CARGO_PKG_VERSION"), SystemTime::now());
     let access = start_access_log(&conf, &instance, &metrics)?;
+    stop.reopens(access.clone());
     let schemas = Arc::new(Schemas::compile()?);
     let panics: PanicHook = {
         let metrics = metrics.clone();
@@ -97,6 +101,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         sessions: sessions.clone(),
         access: access.clone(),
         budget: Budget::new(descriptors),
+        http: Arc::new(http::Shared { cell: cell.clone(), access: access.clone(), unrouted: metrics.route(None) }),
         unrouted: metrics.route(None),
         metrics: metrics.clone(),
     });
@@ -114,7 +119,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let listening = task::spawn(async move { set.run().await });
 
     // east wing
-    let ingest = Arc::new(Ingest::new(schemas.clone()));
+    let ingest = Arc::new(Ingest::new(schemas.clone()).with(Secrets::new(keyring::open(&conf)?)));
     let status = StatusHandle::new();
     let reconciler = ReconcilerParts {
         store: store.clone(),
@@ -122,7 +127,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         ingest: ingest.clone(),
         static_objects: static_objects(&conf),
         registries,
-        cell,
+        cell: cell.clone(),
         status: status.clone(),
         metrics: metrics.clone(),
     };
@@ -149,6 +154,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         store,
         ingest,
         schemas,
+        cell,
         status,
         level,
     };
@@ -217,7 +223,7 @@ pub(super) async fn open_store(provider: &Provider, prefix: &str, metrics: &Metr
         Provider::Embedded { path } => Arc::new(Embedded::open(path, metrics.clone()).await?),
         Provider::Etcd(etcd) => {
             let etcd = etcd.clone();
-            let tls = etcd.tls.map(|conf::EtcdTlsConf { identity, ca, sni }| EtcdTls { identity, ca, sni });
+            let tls = etcd.tls.map(|conf::EtcdTlsConf { identity, ca, sni, unverified }| EtcdTls { identity, ca, sni, unverified });
             let options = EtcdOptions {
                 hosts: etcd.hosts,
                 timeout: etcd.timeout,

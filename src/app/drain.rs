@@ -12,6 +12,7 @@ use tokio::time::{Instant, interval};
 use crate::base::meter::Direction;
 use crate::base::reason::Reason;
 use crate::live::sessions::{Session, Sessions};
+use crate::telemetry::AccessLog;
 
 /// How often the drain looks at the sessions.
 const TICK: Duration = Duration::from_millis(100);
@@ -20,12 +21,14 @@ const STAGGER: f64 = 0.2;
 /// How long ended sessions may take to close.
 const LAST: Duration = Duration::from_secs(1);
 
-/// The signals that stop the process.
+/// The signals that stop the process, and the one that does not.
 #[derive(Debug)]
 pub(super) struct Stop {
     term: Signal,
     int: Signal,
     hup: Signal,
+    /// What a hang-up opens again.
+    access: AccessLog,
 }
 
 impl Stop {
@@ -33,26 +36,41 @@ impl Stop {
         let term = signal(SignalKind::terminate()).context("the signal SIGTERM")?;
         let int = signal(SignalKind::interrupt()).context("the signal SIGINT")?;
         let hup = signal(SignalKind::hangup()).context("the signal SIGHUP")?;
-        Ok(Self { term, int, hup })
+        Ok(Self { term, int, hup, access: AccessLog::disabled() })
     }
 
-    /// Waits for the next signal that stops the process. A hang-up is told to be none: what can change at run time changes without
-    /// one, and a habit of other gateways must not end sessions. Cancel safe.
+    /// From now on a hang-up opens this log's file again.
+    pub(super) fn reopens(&mut self, access: AccessLog) {
+        self.access = access;
+    }
+
+    /// Waits for the next signal that stops the process. A hang-up is not one, and no reload: what can change at run time changes
+    /// without it, and a habit of other gateways must not end sessions. Cancel safe.
     pub(super) async fn asked(&mut self) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.term.recv() => return "SIGTERM",
                 _ = self.int.recv() => return "SIGINT",
-                _ = self.hup.recv() => tracing::warn!("SIGHUP is not a reload: resources change at run time, the configuration file at a restart"),
+                _ = self.hup.recv() => self.hung_up(),
             }
         }
     }
 }
 
-/// Waits until no session is left. Before `timeout` is over those that are still there are ended in even portions, quiet ones
+impl Stop {
+    fn hung_up(&self) {
+        let access_log = if self.access.reopen() { "opened again" } else { "no file" };
+        tracing::warn!(access_log, "SIGHUP is not a reload: resources change at run time, the configuration file at a restart");
+    }
+}
+
+/// Waits until no session is left. All are asked at once to end as soon as nothing is under way. Before `timeout` is over those that are still there are ended in even portions, quiet ones
 /// first; a second signal ends all at once.
 pub(super) async fn drain(sessions: &Sessions, timeout: Duration, stop: &mut Stop) {
     let deadline = Instant::now() + timeout;
+    for session in sessions.list() {
+        session.finish();
+    }
     let mut portions = Portions::default();
     let mut ticks = interval(TICK);
     while sessions.count() > 0 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
-use super::admin_key;
+use super::secret_file;
 use crate::admin::{self, AdminParts, ControlParts, MetricsParts};
 use crate::base::drain::Watch;
 use crate::base::task;
@@ -20,6 +20,7 @@ use crate::live::listeners::Ports;
 use crate::live::nodes::Nodes;
 use crate::live::sessions::Sessions;
 use crate::schema::Schemas;
+use crate::snapshot::cell::Cell;
 use crate::store::Store;
 use crate::telemetry::{LogLevel, Metrics};
 
@@ -39,6 +40,7 @@ pub(super) struct Faces {
     pub(super) ingest: Arc<Ingest>,
     pub(super) schemas: Arc<Schemas>,
     pub(super) status: StatusHandle,
+    pub(super) cell: Cell,
     pub(super) level: LogLevel,
 }
 
@@ -66,6 +68,7 @@ impl Faces {
                 schemas: self.schemas.clone(),
                 log: self.level.clone(),
                 store: self.store.clone(),
+                cell: self.cell.clone(),
             };
             let listener = bind(addr, "telemetry.control_listen").await?;
             task::spawn(admin::serve_control(listener, Arc::new(parts), self.watch.clone()));
@@ -75,7 +78,7 @@ impl Faces {
             Provider::Embedded { path } => path.as_path(),
             Provider::Etcd(_) => Path::new(ETCD_KEY),
         };
-        let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| admin_key::path(beside));
+        let key_file = admin.keys.iter().any(|k| k.key.is_none()).then(|| beside.with_file_name("admin.key"));
         let parts = AdminParts {
             store: self.store,
             prefix: conf.prefix.clone(),
@@ -100,7 +103,7 @@ async fn bind(addr: SocketAddr, key: &'static str) -> anyhow::Result<TcpListener
 }
 
 fn keys(conf: &conf::AdminConf, file: Option<&PathBuf>) -> anyhow::Result<admin::Keys> {
-    let generated = file.map(|f| admin_key::load_or_create(f)).transpose()?;
+    let generated = file.map(|f| secret_file::load_or_create(f, "Admin key")).transpose()?;
     let key = |k: &conf::AdminKey| {
         let secret = k.key.clone().or_else(|| generated.clone())?;
         let role = match k.role {

@@ -1,12 +1,13 @@
 //! The roof: builds everything in floor order, runs it, and ends it. No logic of its own beyond wiring and lifetime.
 
-mod admin_key;
 mod banner;
 mod build;
 mod drain;
 mod faces;
 mod instance;
+mod keyring;
 mod runtime;
+mod secret_file;
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -39,6 +40,11 @@ pub fn refusals(conf: &Conf) -> Vec<String> {
         }
     };
     conf.listeners.iter().filter_map(refused).collect()
+}
+
+/// The text for a store of a private key: PEM, or text that another key of the keyring sealed.
+pub fn seal(conf: &Conf, text: &str) -> anyhow::Result<String> {
+    keyring::seal(conf, text)
 }
 
 /// The JSON Schema of a kind.

@@ -16,13 +16,15 @@ pub enum Kind {
     Route,
     /// A set of nodes to connect to.
     Upstream,
+    /// Certificates and their keys.
+    Ssl,
     /// Values for the whole gateway; the only id is `global`.
     Setting,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are listed to people.
-    pub const ALL: [Self; 5] = [Self::Listener, Self::StreamRoute, Self::Route, Self::Upstream, Self::Setting];
+    pub const ALL: [Self; 6] = [Self::Listener, Self::StreamRoute, Self::Route, Self::Upstream, Self::Ssl, Self::Setting];
 
     /// The name in store keys and Admin paths: `<prefix>/<dir>/<id>`.
     pub const fn dir(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Kind {
             Self::StreamRoute => "stream_routes",
             Self::Route => "routes",
             Self::Upstream => "upstreams",
+            Self::Ssl => "ssls",
             Self::Setting => "settings",
         }
     }
@@ -42,6 +45,7 @@ impl Kind {
             Self::StreamRoute => "stream route",
             Self::Route => "route",
             Self::Upstream => "upstream",
+            Self::Ssl => "ssl",
             Self::Setting => "setting",
         }
     }
@@ -53,6 +57,7 @@ impl Kind {
             Self::StreamRoute => "stream_route",
             Self::Route => "route",
             Self::Upstream => "upstream",
+            Self::Ssl => "ssl",
             Self::Setting => "setting",
         }
     }

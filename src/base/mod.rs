@@ -8,6 +8,7 @@ pub mod id;
 pub mod meter;
 pub mod nearest;
 pub mod reason;
+pub mod seal;
 pub mod secret;
 pub mod sni;
 pub mod task;

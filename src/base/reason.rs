@@ -28,6 +28,10 @@ pub enum Reason {
     NoUpstream,
     /// The client sent no PROXY header, or not in time, where the listener wants one.
     ProxyHeader,
+    /// The client's request was malformed, ambiguous or too large.
+    BadRequest,
+    /// The node's answer was no HTTP, or ambiguous.
+    BadResponse,
     /// The process ran out of file descriptors for a new session.
     Overload,
     /// The drain deadline of the process passed.
@@ -68,7 +72,7 @@ impl Side {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Ok,
         Self::ClientReset,
         Self::UpstreamRefused,
@@ -80,6 +84,8 @@ impl Reason {
         Self::NoRoute,
         Self::NoUpstream,
         Self::ProxyHeader,
+        Self::BadRequest,
+        Self::BadResponse,
         Self::Overload,
         Self::DrainDeadline,
         Self::IdleTimeout,
@@ -103,6 +109,8 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::NoUpstream => "no_upstream",
             Self::ProxyHeader => "proxy_header",
+            Self::BadRequest => "bad_request",
+            Self::BadResponse => "bad_response",
             Self::Overload => "overload",
             Self::DrainDeadline => "drain_deadline",
             Self::IdleTimeout => "idle_timeout",
@@ -116,13 +124,14 @@ impl Reason {
     /// Whose doing it was. `Ok` is the client's: sessions end when the client is done.
     pub const fn side(self) -> Side {
         match self {
-            Self::Ok | Self::ClientReset | Self::ProxyHeader => Side::Client,
+            Self::Ok | Self::ClientReset | Self::ProxyHeader | Self::BadRequest => Side::Client,
             Self::UpstreamRefused
             | Self::UpstreamTimeout
             | Self::UpstreamReset
             | Self::UpstreamUnreachable
             | Self::NoHealthyNode
-            | Self::DnsFailed => Side::Upstream,
+            | Self::DnsFailed
+            | Self::BadResponse => Side::Upstream,
             Self::NoRoute
             | Self::NoUpstream
             | Self::Overload

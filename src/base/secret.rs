@@ -2,6 +2,14 @@
 
 use std::fmt;
 
+/// Stands for what is not shown.
+pub const STARS: &str = "***";
+
+/// Whether text holds a private key in PEM (RFC 7468, 10 and 11), whole or in part.
+pub fn betrays(text: &str) -> bool {
+    text.contains("PRIVATE KEY")
+}
+
 /// A value without `Display`, whose `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T>(T);
@@ -20,6 +28,6 @@ impl<T> Secret<T> {
 
 impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(STARS)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::secret::{STARS, betrays};
+
 /// One thing that is wrong with an object. Never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Violation {
@@ -14,9 +16,10 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// Joins the three parts.
+    /// Joins the three parts. A private key that stood where something else belongs is not repeated.
     pub fn new(path: impl Into<String>, rule: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), rule: rule.into(), message: message.into() }
+        let hushed = |text: String| if betrays(&text) { STARS.to_owned() } else { text };
+        Self { path: hushed(path.into()), rule: rule.into(), message: hushed(message.into()) }
     }
 }
 

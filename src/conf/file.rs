@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
 use super::typed::At;
 use super::{AccessFormat, LogFormat, ProxyMode, Role};
@@ -168,7 +168,8 @@ pub(super) struct ProxyProtocol {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DataEncryption {
-    pub(super) keyring: Option<Given>,
+    #[serde(deserialize_with = "keyring")]
+    pub(super) keyring: Vec<Secret<String>>,
 }
 
 /// Where the configuration comes from.
@@ -355,6 +356,41 @@ fn placed_duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<At<Duration
 fn placed_secret<'de, D: Deserializer<'de>>(d: D) -> Result<Option<At<Secret<String>>>, D::Error> {
     let given = Option::<At<String>>::deserialize(d)?;
     Ok(given.map(|At { place, value }| At { place, value: Secret::new(value) }))
+}
+
+/// One entry, or a list of them.
+fn keyring<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Secret<String>>, D::Error> {
+    struct Read;
+    impl<'de> Visitor<'de> for Read {
+        type Value = Vec<Secret<String>>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a key, or a list of keys")
+        }
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+        fn visit_none<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+        fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
+            d.deserialize_any(self)
+        }
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            entry(text.to_owned()).map(|one| vec![one])
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(text) = seq.next_element::<String>()? {
+                all.push(entry(text)?);
+            }
+            Ok(all)
+        }
+    }
+    fn entry<E: Error>(text: String) -> Result<Secret<String>, E> {
+        let refers = ["$env://", "$ENV://", "$file://"].iter().any(|way| text.starts_with(way));
+        if refers || text.len() >= 16 { Ok(Secret::new(text)) } else { Err(E::custom("a key has at least 16 bytes")) }
+    }
+    d.deserialize_option(Read)
 }
 
 struct Time(Duration);

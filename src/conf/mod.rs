@@ -43,6 +43,8 @@ pub struct Conf {
     pub provider: Provider,
     /// The prefix of all keys in the store, without a `/` at its end.
     pub prefix: String,
+    /// What private keys are sealed with: the first seals, all open. Each a key, or `$env://NAME` or `$file:///path` of one.
+    pub keyring: Vec<Secret<String>>,
     /// The Admin API; `None`: switched off.
     pub admin: Option<AdminConf>,
     /// Metrics and health; `None`: switched off.
@@ -117,7 +119,7 @@ pub struct EtcdConf {
     pub last_good: Option<PathBuf>,
 }
 
-/// TLS to etcd. Servers are always verified.
+/// TLS to etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EtcdTlsConf {
     /// PEM files of our certificate and its key.
@@ -126,6 +128,8 @@ pub struct EtcdTlsConf {
     pub ca: Option<PathBuf>,
     /// The name that the servers' certificates must have; `None`: the host's.
     pub sni: Option<String>,
+    /// Any certificate of a server is taken.
+    pub unverified: bool,
 }
 
 /// The Admin API.

@@ -11,7 +11,7 @@ use super::ingest::Verdict;
 use super::ledger::Judge;
 use crate::base::id::{Key, Kind};
 use crate::base::violation::{Rejected, Stage, Violation};
-use crate::model::{Global, HttpRoute, Listener, Resource, StreamRoute, UpstreamRef};
+use crate::model::{Global, HttpRoute, Listener, Resource, Ssl, SslUsage, StreamRoute, TlsVersions, UpstreamRef};
 use crate::snapshot::fixture;
 use crate::store::{Change, Entry, Event, Listing, Revision, Store, StoreError, Subscription, Txn};
 
@@ -24,6 +24,10 @@ impl Judge for Plain {
             Ok(value) => self.read_value(key, &value, at),
             Err(error) => rejected(key, at, Stage::Json, Violation::new("", "json", error.to_string())),
         }
+    }
+
+    fn warnings(&self, _: &Key, _: &Value, _: &Resource, _: i64) -> Vec<String> {
+        Vec::new()
     }
 
     fn read_value(&self, key: &Key, value: &Value, at: u64) -> Verdict {
@@ -49,6 +53,15 @@ impl Judge for Plain {
                 let port = value["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or_default();
                 Resource::Upstream(Arc::new(fixture::upstream(port)))
             }
+            Kind::Ssl => Resource::Ssl(Arc::new(Ssl {
+                id: key.id.clone(),
+                snis: Vec::new(),
+                pairs: Vec::new(),
+                usage: SslUsage::Server,
+                client: None,
+                versions: TlsVersions::default(),
+                enabled,
+            })),
             Kind::Setting => Resource::Global(Arc::new(Global::default())),
         })
     }

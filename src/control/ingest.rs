@@ -2,11 +2,14 @@
 //! that it names exists is never decided here.
 
 mod fields;
+pub mod hidden;
 mod json;
 mod listener;
 mod nodes;
 mod route;
+pub mod secrets;
 mod setting;
+mod ssl;
 mod stream_route;
 mod upstream;
 
@@ -20,6 +23,8 @@ use crate::model::Resource;
 use crate::schema::{MOST_VIOLATIONS, Schemas};
 use crate::snapshot::compile;
 use fields::{Fields, Found, id_text};
+
+use secrets::Secrets;
 
 pub use json::{DEEPEST, LARGEST};
 
@@ -36,12 +41,26 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Ingest {
     schemas: Arc<Schemas>,
+    secrets: Secrets,
 }
 
 impl Ingest {
-    /// Reads with these schemas.
-    pub const fn new(schemas: Arc<Schemas>) -> Self {
-        Self { schemas }
+    /// Reads with these schemas, without keys to open what is sealed.
+    pub fn new(schemas: Arc<Schemas>) -> Self {
+        Self { schemas, secrets: Secrets::default() }
+    }
+
+    /// What its writer should know of an accepted value: it serves, but not as it should. `now`: seconds since 1970.
+    pub fn warnings(key: &Key, value: &Value, resource: &Resource, now: i64) -> Vec<String> {
+        let clear = hidden::clear_keys(key.kind, value).into_iter();
+        let clear = clear.map(|at| format!("{at}: the private key is not sealed: whoever reads the store has it"));
+        clear.chain(compile::warnings(resource, now)).collect()
+    }
+
+    /// Opens what is sealed with these.
+    #[must_use]
+    pub fn with(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
     }
 
     /// Reads the bytes of a key, as they are stored or were sent. `at` is the revision that a rejection shows; 0 if there is none.
@@ -63,7 +82,7 @@ impl Ingest {
             return rejected(key, at, Stage::Schema, violations);
         }
         let mut found = Found::default();
-        match typed(key, value, &mut found) {
+        match typed(key, value, &self.secrets, &mut found) {
             Some(resource) if found.is_empty() => compiled(key, at, resource),
             _ => rejected(key, at, Stage::Meaning, found.into_vec()),
         }
@@ -82,7 +101,7 @@ pub fn json_violations(bytes: &[u8], largest: usize) -> Vec<Violation> {
     json::parse_within(bytes, largest).err().unwrap_or_default()
 }
 
-fn typed(key: &Key, value: &Value, found: &mut Found) -> Option<Resource> {
+fn typed(key: &Key, value: &Value, secrets: &Secrets, found: &mut Found) -> Option<Resource> {
     let Some(object) = value.as_object() else {
         found.add("", "type", "not an object");
         return None;
@@ -92,9 +111,10 @@ fn typed(key: &Key, value: &Value, found: &mut Found) -> Option<Resource> {
     let id = key.id.clone();
     Some(match key.kind {
         Kind::Listener => Resource::Listener(Arc::new(listener::read(id, &fields, found))),
-        Kind::StreamRoute => Resource::StreamRoute(Arc::new(stream_route::read(id, &fields, found))),
-        Kind::Route => Resource::Route(Arc::new(route::read(id, &fields, found))),
-        Kind::Upstream => Resource::Upstream(Arc::new(upstream::read(&fields, found))),
+        Kind::StreamRoute => Resource::StreamRoute(Arc::new(stream_route::read(id, &fields, secrets, found))),
+        Kind::Route => Resource::Route(Arc::new(route::read(id, &fields, secrets, found))),
+        Kind::Upstream => Resource::Upstream(Arc::new(upstream::read(&fields, secrets, found))),
+        Kind::Ssl => Resource::Ssl(Arc::new(ssl::read(id, &fields, secrets, found))),
         Kind::Setting => Resource::Global(Arc::new(setting::read(&fields, found))),
     })
 }

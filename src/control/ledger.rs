@@ -9,12 +9,12 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::ingest::{Ingest, Verdict};
+use super::ingest::{Ingest, Verdict, hidden};
 use super::outcome::Outcomes;
 use super::status::Told;
 use crate::base::id::{Id, Key, Kind};
 use crate::base::violation::{Rejected, Stage, Violation};
-use crate::model::{Origin, Stored};
+use crate::model::{Origin, Resource, Stored};
 use crate::snapshot::{Conflict, Objects, Pending};
 use crate::store::{Change, Entry, Event, Listing, Revision};
 use crate::telemetry::Metrics;
@@ -25,6 +25,8 @@ pub trait Judge: Send + Sync {
     fn read(&self, key: &Key, value: &[u8], at: u64) -> Verdict;
     /// Reads a value that is JSON already.
     fn read_value(&self, key: &Key, value: &Value, at: u64) -> Verdict;
+    /// What the writer of an accepted value should know. `now`: seconds since 1970.
+    fn warnings(&self, key: &Key, value: &Value, resource: &Resource, now: i64) -> Vec<String>;
 }
 
 impl Judge for Ingest {
@@ -34,6 +36,10 @@ impl Judge for Ingest {
 
     fn read_value(&self, key: &Key, value: &Value, at: u64) -> Verdict {
         Self::read_value(self, key, value, at)
+    }
+
+    fn warnings(&self, key: &Key, value: &Value, resource: &Resource, now: i64) -> Vec<String> {
+        Self::warnings(key, value, resource, now)
     }
 }
 
@@ -97,8 +103,9 @@ pub(super) struct Seen {
 /// An accepted value.
 pub(super) struct Good {
     pub(super) stored: Arc<Stored>,
-    /// As written.
+    /// As written, without private keys.
     pub(super) value: Arc<Value>,
+    pub(super) warnings: Arc<[String]>,
     pub(super) applied_at: Option<SystemTime>,
 }
 
@@ -295,12 +302,17 @@ impl Ledger {
         }
     }
 
-    fn accept(&mut self, record: &mut Record, stored: Stored, value: Value) {
+    fn accept(&mut self, record: &mut Record, stored: Stored, mut value: Value) {
         let stored = Arc::new(stored);
+        let warnings = self.judge.warnings(&stored.key, &value, &stored.resource, now());
+        for warning in &warnings {
+            tracing::warn!(key = %stored.key, warning, revision = stored.modified, "object accepted with a warning");
+        }
+        hidden::hide(stored.key.kind, &mut value);
         self.objects.insert_mut(stored.key.clone(), stored.clone());
         self.touched.insert(stored.key.clone());
         self.counts.put += 1;
-        record.good = Some(Good { stored, value: Arc::new(value), applied_at: None });
+        record.good = Some(Good { stored, value: Arc::new(value), warnings: warnings.into(), applied_at: None });
         record.bad = None;
     }
 
@@ -367,6 +379,12 @@ fn digest(value: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

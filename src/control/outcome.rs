@@ -85,6 +85,7 @@ impl Outcomes {
             revision: record.seen.map_or(0, |seen| seen.modified),
             serving_revision: serving.map(|good| good.stored.modified),
             applied_at: good.and_then(|good| good.applied_at),
+            warnings: good.map(|good| good.warnings.clone()).unwrap_or_default(),
             value: good.map(|good| good.value.clone()).unwrap_or_default(),
         }
     }

@@ -65,7 +65,9 @@ pub struct ObjectStatus {
     pub serving_revision: Option<u64>,
     /// When the value in use was published; `None` if none is.
     pub applied_at: Option<SystemTime>,
-    /// The last good value as written; null if there is none.
+    /// What its writer should know of the value in use.
+    pub warnings: Arc<[String]>,
+    /// The last good value as written, without private keys; null if there is none.
     pub value: Arc<serde_json::Value>,
 }
 

@@ -11,9 +11,11 @@ use super::gate::Gate;
 use super::guard::ConnGuard;
 use super::opening::{self, Opening};
 use super::worker::Context;
-use crate::base::addr::{Remote, canonical};
+use crate::base::addr::{Protocol, Remote, canonical};
 use crate::base::reason::Reason;
 use crate::live::sessions::Arrival;
+use crate::net::wire::Wire;
+use crate::proxy::http;
 use crate::proxy::tcp::{self, Outcome, Plan};
 use crate::route::l4::Ask;
 use crate::snapshot::PortSpec;
@@ -30,6 +32,9 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, 
         (Some(_), true) => Box::pin(opening::read(&stream, &spec.listener, guard.session(), guard.began())).await,
         (None, true) => Err(Reason::Overload),
     };
+    if spec.listener.protocol == Protocol::Http {
+        return Box::pin(requests(stream, guard, opening, context, place)).await;
+    }
     let routed = route(&mut guard, &context, &spec, opening);
     drop((spec, gate, context));
     let outcome = match routed {
@@ -38,6 +43,20 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, 
         Err(reason) => Outcome::early(reason),
     };
     guard.close(&outcome);
+    drop(place);
+}
+
+/// Serves a connection whose requests are routed each by itself.
+async fn requests(stream: TcpStream, mut guard: ConnGuard, opening: Result<Opening, Reason>, context: Arc<Context>, place: Option<Place>) {
+    guard.routed(None, context.cell.load().revision());
+    let reason = match (opening, &place) {
+        (Err(reason), _) => reason,
+        (Ok(_), None) => Reason::Overload,
+        (Ok(_), Some(_)) => {
+            http::serve(Wire::Plain(stream), Arc::new(http::Front::new(context.http.clone(), guard.session().clone(), false))).await
+        }
+    };
+    guard.close(&Outcome::early(reason));
     drop(place);
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::worker::Context;
+use crate::base::addr::Protocol;
 use crate::base::id::Id;
 use crate::base::meter::Direction;
 use crate::base::reason::Reason;
@@ -71,7 +72,8 @@ impl ConnGuard {
         let lasted = self.began.elapsed();
         counted.listener.ended();
         counted.series.closed(outcome.reason, lasted);
-        if self.context.access.wants() {
+        // the lines of HTTP are those of its requests
+        if self.place.protocol != Protocol::Http && self.context.access.wants() {
             self.context.access.submit(self.record(counted, outcome, lasted));
         }
     }
@@ -96,6 +98,7 @@ impl ConnGuard {
             tx_bytes: session.bytes(Direction::Out),
             reason: outcome.reason,
             config_revision: counted.revision,
+            http: None,
         }
     }
 }

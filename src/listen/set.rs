@@ -215,6 +215,9 @@ impl ListenSet {
         tracing::info!(listener = %spec.listener.id, %port, "closed");
         let wait = spec.listener.drain_timeout.unwrap_or(self.parts.drain_timeout);
         self.tell(&spec, PortState::Draining);
+        for session in self.parts.sessions.list().iter().filter(|s| s.port == port && s.listener == spec.listener.id) {
+            session.finish();
+        }
         self.leaving.push(Leaving { spec, deadline: Instant::now() + wait });
         self.look_after_leaving();
     }

@@ -11,6 +11,7 @@ use super::budget::Budget;
 use super::gate::Gate;
 use crate::base::task;
 use crate::live::sessions::Sessions;
+use crate::proxy::http;
 use crate::snapshot::cell::Cell;
 use crate::telemetry::{AccessLog, Metrics, RouteSeries};
 
@@ -27,6 +28,8 @@ pub struct Context {
     pub budget: Budget,
     /// The series of sessions that matched no route.
     pub unrouted: Arc<RouteSeries>,
+    /// What all HTTP connections share.
+    pub http: Arc<http::Shared>,
     /// Counts pauses of accepting.
     pub metrics: Metrics,
 }

@@ -1,7 +1,7 @@
 //! The sessions that run: registered by the listening side before any check, listed and ended by the control API.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
@@ -38,6 +38,8 @@ pub struct Session {
     bytes: [AtomicU64; 2],
     /// 0, or the reason somebody wants it to end for.
     end: AtomicU8,
+    /// Somebody wants it to end when that harms nobody.
+    finish: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -106,6 +108,18 @@ impl Session {
         if self.end.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.waker.wake();
         }
+    }
+
+    /// Asks the session to end as soon as nothing is under way on it. Sessions of protocols that know no such moment go on.
+    pub fn finish(&self) {
+        if !self.finish.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Whether it was asked to end when nothing is under way. Whoever polls for its end is woken when that changes.
+    pub fn asked_to_finish(&self) -> bool {
+        self.finish.load(Ordering::Acquire)
     }
 
     /// For the session's task: ready once somebody wants it to end.
@@ -181,6 +195,7 @@ impl Sessions {
             node: OnceLock::new(),
             bytes: [AtomicU64::new(0), AtomicU64::new(0)],
             end: AtomicU8::new(0),
+            finish: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
         self.map.insert(id, session.clone());

@@ -14,6 +14,8 @@ pub struct Listener {
     pub id: Id,
     /// What it speaks.
     pub protocol: Protocol,
+    /// The versions of HTTP that it speaks; of no meaning on other listeners.
+    pub http: HttpVersions,
     /// Where it listens.
     pub addrs: Vec<SocketAddr>,
     /// One fixed route for all its connections; otherwise they are matched.
@@ -26,6 +28,21 @@ pub struct Listener {
     pub drain_timeout: Option<Duration>,
     /// False: known but closed.
     pub enabled: bool,
+}
+
+/// Versions of HTTP. Over TLS the client chooses one of them by ALPN; else by how it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpVersions {
+    /// HTTP/1.0 and HTTP/1.1.
+    pub h1: bool,
+    /// HTTP/2.
+    pub h2: bool,
+}
+
+impl Default for HttpVersions {
+    fn default() -> Self {
+        Self { h1: true, h2: true }
+    }
 }
 
 /// Whose PROXY headers are believed. The header of any other peer is read, and what it says is ignored.

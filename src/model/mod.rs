@@ -4,12 +4,14 @@ mod listener;
 mod resource;
 mod route;
 mod setting;
+mod ssl;
 mod stream_route;
 mod upstream;
 
-pub use listener::{Listener, ProxyProtocol, ProxyVersion};
+pub use listener::{HttpVersions, Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
 pub use route::{HttpRoute, RouteMatch, TransformSpec};
 pub use setting::Global;
+pub use ssl::{ClientTrust, KeyPair, Ssl, SslUsage, TlsVersions};
 pub use stream_route::{StreamRoute, UpstreamRef};
-pub use upstream::{Host, Node, Timeouts, Upstream};
+pub use upstream::{ClientIdentity, Host, Node, Scheme, Timeouts, Upstream, UpstreamTls};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Global, HttpRoute, Listener, StreamRoute, Upstream};
+use super::{Global, HttpRoute, Listener, Ssl, StreamRoute, Upstream};
 use crate::base::id::{Key, Kind};
 
 /// A typed object of any kind.
@@ -16,11 +16,43 @@ pub enum Resource {
     Route(Arc<HttpRoute>),
     /// `upstreams/<id>`
     Upstream(Arc<Upstream>),
+    /// `ssls/<id>`
+    Ssl(Arc<Ssl>),
     /// `settings/global`
     Global(Arc<Global>),
 }
 
 impl Resource {
+    /// The listener that it is.
+    pub const fn listener(&self) -> Option<&Arc<Listener>> {
+        if let Self::Listener(it) = self { Some(it) } else { None }
+    }
+
+    /// The L4 route that it is.
+    pub const fn stream_route(&self) -> Option<&Arc<StreamRoute>> {
+        if let Self::StreamRoute(it) = self { Some(it) } else { None }
+    }
+
+    /// The HTTP route that it is.
+    pub const fn route(&self) -> Option<&Arc<HttpRoute>> {
+        if let Self::Route(it) = self { Some(it) } else { None }
+    }
+
+    /// The upstream that it is.
+    pub const fn upstream(&self) -> Option<&Arc<Upstream>> {
+        if let Self::Upstream(it) = self { Some(it) } else { None }
+    }
+
+    /// The certificates that it is.
+    pub const fn ssl(&self) -> Option<&Arc<Ssl>> {
+        if let Self::Ssl(it) = self { Some(it) } else { None }
+    }
+
+    /// The values for the whole gateway that it is.
+    pub const fn global(&self) -> Option<&Arc<Global>> {
+        if let Self::Global(it) = self { Some(it) } else { None }
+    }
+
     /// Its kind.
     pub const fn kind(&self) -> Kind {
         match self {
@@ -28,6 +60,7 @@ impl Resource {
             Self::StreamRoute(_) => Kind::StreamRoute,
             Self::Route(_) => Kind::Route,
             Self::Upstream(_) => Kind::Upstream,
+            Self::Ssl(_) => Kind::Ssl,
             Self::Global(_) => Kind::Setting,
         }
     }

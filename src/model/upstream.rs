@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::KeyPair;
+use crate::base::id::Id;
+
 /// One upstream object, or one written into a route. Nodes are chosen by smooth weighted round robin.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Upstream {
@@ -16,6 +19,46 @@ pub struct Upstream {
     pub retry_timeout: Option<Duration>,
     /// Time limits of its own.
     pub timeout: Option<Timeouts>,
+    /// Whether it is switched off: it counts as absent.
+    pub disabled: bool,
+    /// What is spoken to the nodes.
+    pub scheme: Scheme,
+    /// How TLS is spoken to them; only of [`Scheme::Tls`].
+    pub tls: Option<UpstreamTls>,
+}
+
+/// What is spoken to the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Scheme {
+    /// Plain bytes (`tcp`, and `http` as far as L4 goes).
+    #[default]
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// Datagrams.
+    Udp,
+}
+
+/// How TLS is spoken to nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UpstreamTls {
+    /// The certificate that the gateway shows; `None`: none.
+    pub client: Option<ClientIdentity>,
+    /// Whether a node must show a certificate that `ca` vouches for.
+    pub verify: bool,
+    /// PEM: who vouches for nodes; the system's own list when absent.
+    pub ca: Option<Arc<str>>,
+    /// The name that nodes are asked for; the client's own when absent.
+    pub sni: Option<Arc<str>>,
+}
+
+/// The certificate that the gateway shows to nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientIdentity {
+    /// Written into the upstream.
+    Inline(KeyPair),
+    /// By the id of an ssl object of [`super::SslUsage::Client`].
+    ById(Id),
 }
 
 /// The three time limits of an upstream.

@@ -5,3 +5,4 @@ pub mod pipe;
 pub mod proxy_header;
 pub mod relay;
 pub mod sock;
+pub mod wire;

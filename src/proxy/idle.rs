@@ -33,6 +33,11 @@ impl Idle {
         self.slice
     }
 
+    /// Something moved: quiet slices count from now.
+    pub const fn begin(&mut self) {
+        self.quiet = 0;
+    }
+
     /// A slice has passed, and the session has moved so many bytes in all. True: it is idle.
     #[must_use]
     pub fn tick(&mut self, moved: u64, half_closed: bool) -> bool {

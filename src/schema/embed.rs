@@ -10,6 +10,7 @@ const LISTENER: (&str, &str) = ("listener.json", include_str!("../../schemas/lis
 const STREAM_ROUTE: (&str, &str) = ("stream_route.json", include_str!("../../schemas/stream_route.json"));
 const ROUTE: (&str, &str) = ("route.json", include_str!("../../schemas/route.json"));
 const UPSTREAM: (&str, &str) = ("upstream.json", include_str!("../../schemas/upstream.json"));
+const SSL: (&str, &str) = ("ssl.json", include_str!("../../schemas/ssl.json"));
 const SETTING: (&str, &str) = ("setting.json", include_str!("../../schemas/setting.json"));
 
 /// Where the documents say that they live. Nothing is ever fetched from there.
@@ -21,6 +22,7 @@ const fn source(kind: Kind) -> (&'static str, &'static str) {
         Kind::StreamRoute => STREAM_ROUTE,
         Kind::Route => ROUTE,
         Kind::Upstream => UPSTREAM,
+        Kind::Ssl => SSL,
         Kind::Setting => SETTING,
     }
 }
@@ -58,7 +60,7 @@ impl Documents {
         let mut document = self.get(file_of(kind)).cloned().unwrap_or_default();
         let parts: &[&str] = match kind {
             Kind::StreamRoute | Kind::Route => &["common", "upstream"],
-            Kind::Listener | Kind::Upstream | Kind::Setting => &["common"],
+            Kind::Listener | Kind::Upstream | Kind::Ssl | Kind::Setting => &["common"],
         };
         let defs = document.entry("$defs").or_insert_with(|| Value::Object(Map::new()));
         for part in parts {

@@ -46,6 +46,7 @@ pub struct Schemas {
     stream_route: Entry,
     route: Entry,
     upstream: Entry,
+    ssl: Entry,
     setting: Entry,
 }
 
@@ -67,6 +68,7 @@ impl Schemas {
             stream_route: Entry::compile(&documents, Kind::StreamRoute)?,
             route: Entry::compile(&documents, Kind::Route)?,
             upstream: Entry::compile(&documents, Kind::Upstream)?,
+            ssl: Entry::compile(&documents, Kind::Ssl)?,
             setting: Entry::compile(&documents, Kind::Setting)?,
             documents,
         })
@@ -99,6 +101,7 @@ impl Schemas {
             Kind::StreamRoute => &self.stream_route,
             Kind::Route => &self.route,
             Kind::Upstream => &self.upstream,
+            Kind::Ssl => &self.ssl,
             Kind::Setting => &self.setting,
         }
     }
@@ -192,9 +195,9 @@ mod tests {
         let (_, rule, text) = first(Kind::Upstream, &json!({"type": "chash"}));
         assert_eq!(rule, "unsupported");
         assert_eq!(text, "type chash is not served by this build yet (known: roundrobin; this build has no other balancer)");
-        let (_, rule, text) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "tls"}}));
+        let (_, rule, text) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "grpc"}}));
         assert_eq!(rule, "unsupported");
-        assert_eq!(text, "upstream.scheme tls is not served by this build yet (known: tcp, udp, http)");
+        assert_eq!(text, "upstream.scheme grpc is not served by this build yet (known: tcp, udp, tls, http)");
     }
 
     #[test]

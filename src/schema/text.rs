@@ -17,6 +17,13 @@ const LONGEST_NAME: usize = 64;
 
 /// Adds what the error says to `found`.
 pub(super) fn explain(error: &ValidationError<'_>, documents: &Documents, found: &mut Vec<Violation>) {
+    if let Some(clause) = clause(error) {
+        // the rules of the clause itself follow
+        let told = Violation::new("", "if", format!("{clause} clause did not match"));
+        if !found.contains(&told) {
+            found.push(told);
+        }
+    }
     let path = error.instance_path().as_str();
     #[expect(clippy::wildcard_enum_match_arm, reason = "all other kinds are one violation, whatever kinds the crate adds")]
     match error.kind() {
@@ -39,6 +46,15 @@ pub(super) fn explain(error: &ValidationError<'_>, documents: &Documents, found:
         }
         kind => found.push(Violation::new(path, kind.keyword(), says(error))),
     }
+}
+
+/// Which clause of the document's own condition the broken rule is in.
+fn clause(error: &ValidationError<'_>) -> Option<&'static str> {
+    let location = error.absolute_keyword_location()?;
+    let rule = location.as_str().split_once('#').map_or("", |(_, fragment)| fragment);
+    ["then", "else"]
+        .into_iter()
+        .find(|word| rule.strip_prefix('/').and_then(|rule| rule.strip_prefix(word)).is_some_and(|r| r.starts_with('/')))
 }
 
 /// Whether the error is that the value at `path` has another type.

@@ -3,23 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HttpRoute, L4Route, Registries};
+use super::{HttpRoute, L4Route, Registries, certificates};
 use crate::base::addr::Protocol;
 use crate::base::violation::Violation;
-use crate::model::{self, Resource, StreamRoute};
+use crate::filter::Transforms;
+use crate::model::{self, Resource, Scheme, StreamRoute, Upstream, UpstreamRef};
 use crate::route::http::rule::Rule;
 use crate::route::http::table::entries;
 use crate::upstream::Target;
 
-/// A route takes one entry of its table per combination of its addresses and names, or of its hosts and paths; more are refused.
+/// A route takes one entry of the table per name and pair of its addresses, or per host and path; more than this many are refused.
 const PAIRS: usize = 4096;
 
 /// What is wrong with an object that its schema and its fields alone do not show; empty if nothing is.
 pub fn check(resource: &Resource) -> Vec<Violation> {
     match resource {
-        Resource::StreamRoute(route) => pairs(route).into_iter().chain(unserved(route)).collect(),
-        Resource::Route(route) => http_violations(route),
-        Resource::Listener(_) | Resource::Upstream(_) | Resource::Global(_) => Vec::new(),
+        Resource::StreamRoute(route) => {
+            let own = inline(&route.upstream).map(|one| upstream(one, "/upstream")).unwrap_or_default();
+            pairs(route).into_iter().chain(unserved(route)).chain(own).collect()
+        }
+        Resource::Route(route) => {
+            let own = inline(&route.upstream).map(|one| upstream(one, "/upstream")).unwrap_or_default();
+            http_violations(route).into_iter().chain(own).collect()
+        }
+        Resource::Upstream(one) => upstream(one, ""),
+        Resource::Ssl(ssl) => certificates::of_ssl(ssl),
+        Resource::Listener(_) | Resource::Global(_) => Vec::new(),
     }
 }
 
@@ -33,25 +42,42 @@ fn pairs(route: &StreamRoute) -> Option<Violation> {
     })
 }
 
-fn unserved(route: &StreamRoute) -> Option<Violation> {
-    let text = "this build does not pass TLS through yet";
-    route.tls_passthrough.then(|| Violation::new("/tls_passthrough", "unsupported", text))
-}
-
 fn http_violations(route: &model::HttpRoute) -> Vec<Violation> {
     let mut found = Vec::new();
     if let Err(e) = Rule::compile(&route.matching) {
         found.push(Violation::new("/match/statement", "statement", format!("invalid match.statement: {e}")));
     }
+    found.extend(Transforms::compile(&route.transforms).err().into_iter().flatten());
     let pairs = entries(route);
     if pairs > PAIRS {
         let text = format!("hosts times paths makes {pairs} pairs, more than {PAIRS}: split the route");
         found.push(Violation::new("/match/paths", "too_many_pairs", text));
     }
-    if found.is_empty() {
-        found.push(Violation::new("", "unsupported", "this build does not serve HTTP routes yet"));
-    }
     found
+}
+
+fn inline(names: &UpstreamRef) -> Option<&Upstream> {
+    match names {
+        UpstreamRef::Inline(upstream) => Some(upstream),
+        UpstreamRef::None | UpstreamRef::Id(_) => None,
+    }
+}
+
+fn upstream(upstream: &Upstream, at: &str) -> Vec<Violation> {
+    let mut found = certificates::of_upstream(upstream, at);
+    let text = "scheme tls is not served by this build yet (known: tcp, udp, http)";
+    found.extend((upstream.scheme == Scheme::Tls).then(|| Violation::new(format!("{at}/scheme"), "unsupported", text)));
+    found
+}
+
+fn unserved(route: &StreamRoute) -> Option<Violation> {
+    let text = "this build does not pass TLS through yet";
+    route.tls_passthrough.then(|| Violation::new("/tls_passthrough", "unsupported", text))
+}
+
+/// What should be known of an object that is taken all the same. `now`: seconds since 1970.
+pub fn warnings(resource: &Resource, now: i64) -> Vec<String> {
+    certificates::warnings(resource, now)
 }
 
 /// Whether an object takes part; a disabled one counts as absent for matching and binding.
@@ -60,7 +86,9 @@ pub fn enabled(resource: &Resource) -> bool {
         Resource::Listener(listener) => listener.enabled,
         Resource::StreamRoute(route) => route.enabled,
         Resource::Route(route) => route.enabled,
-        Resource::Upstream(_) | Resource::Global(_) => true,
+        Resource::Ssl(ssl) => ssl.enabled,
+        Resource::Upstream(upstream) => !upstream.disabled,
+        Resource::Global(_) => true,
     }
 }
 
@@ -91,12 +119,24 @@ pub(super) fn rule(route: &model::HttpRoute) -> Option<Arc<Rule>> {
     Rule::compile(&route.matching).ok().map(Arc::new)
 }
 
-/// An HTTP route with its filters and its target.
-pub(super) fn http_route(route: &model::HttpRoute, rule: Arc<Rule>, target: Option<Arc<Target>>, registries: &Registries) -> HttpRoute {
+/// What an HTTP route does to requests and responses; `None` if that does not compile, which [`check`] refuses.
+pub(super) fn transforms(route: &model::HttpRoute) -> Option<Arc<Transforms>> {
+    Transforms::compile(&route.transforms).ok().map(Arc::new)
+}
+
+/// An HTTP route with its compiled parts and its target.
+pub(super) fn http_route(
+    route: &model::HttpRoute,
+    rule: Arc<Rule>,
+    transforms: Arc<Transforms>,
+    target: Option<Arc<Target>>,
+    registries: &Registries,
+) -> HttpRoute {
     let upstream = || target.as_ref().and_then(|t| t.spec().timeout).map(|t| t.send.max(t.read));
     HttpRoute {
         id: route.id.clone(),
         timeout: route.timeout.or_else(upstream),
+        transforms,
         series: registries.metrics.route(Some(&route.id)),
         rule,
         target,

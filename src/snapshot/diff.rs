@@ -63,6 +63,7 @@ mod tests {
         let listener = Listener {
             id: Id::parse("l").unwrap(),
             protocol: Protocol::Tcp,
+            http: crate::model::HttpVersions::default(),
             addrs: vec![([127, 0, 0, 1], port).into()],
             stream_route_id: route.map(|r| Id::parse(&r.to_string()).unwrap()),
             proxy_protocol: None,

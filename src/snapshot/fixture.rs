@@ -48,6 +48,7 @@ pub(crate) fn listener(name: &str, addr: &str) -> Listener {
     Listener {
         id: id(name),
         protocol: Protocol::Tcp,
+        http: crate::model::HttpVersions::default(),
         addrs: parse_listen(addr).unwrap(),
         stream_route_id: None,
         proxy_protocol: None,

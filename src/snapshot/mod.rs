@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod cell;
+mod certificates;
 pub mod compile;
 pub mod diff;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::base::addr::{Port, Protocol};
 use crate::base::id::{Id, Key};
+use crate::filter::Transforms;
 use crate::model::{Global, Listener, Origin, Stored};
 use crate::route::http::request::{NeedsForm, Request};
 use crate::route::http::rule::Rule;
@@ -126,6 +128,8 @@ pub struct HttpRoute {
     /// The idle time: the route's own, else the larger of the upstream's send and read. `None`: the global default, as it is when a
     /// request begins.
     pub timeout: Option<Duration>,
+    /// What it does to requests and responses.
+    pub transforms: Arc<Transforms>,
     /// Its metric handles.
     pub series: Arc<RouteSeries>,
     rule: Arc<Rule>,

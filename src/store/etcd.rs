@@ -1,6 +1,7 @@
 //! The store of a cluster: etcd. Reads and writes go to whichever member answers; what is under a prefix is followed by the watcher
 //! (`watch`). Connects to nobody before it is asked.
 
+mod dial;
 mod fault;
 mod follow;
 mod members;
@@ -49,7 +50,7 @@ pub struct EtcdOptions {
     pub last_good: Option<PathBuf>,
 }
 
-/// Files and names for TLS. Servers are always verified.
+/// Files and names for TLS. Files are read again when a member fails.
 #[derive(Clone, Debug, Default)]
 pub struct EtcdTls {
     /// PEM files of our certificate and its key.
@@ -58,6 +59,8 @@ pub struct EtcdTls {
     pub ca: Option<PathBuf>,
     /// The name that the servers' certificates must have; `None`: the host's.
     pub sni: Option<String>,
+    /// Any certificate of a server is taken; `ca` is not read then.
+    pub unverified: bool,
 }
 
 /// Keys in an etcd cluster.

@@ -3,9 +3,9 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
@@ -82,6 +82,25 @@ pub struct Record {
     pub reason: Reason,
     /// The revision of the configuration that it was routed by.
     pub config_revision: u64,
+    /// Of a request: what was asked and answered. The other fields are the request's own then, its session that of its connection.
+    pub http: Option<Box<HttpRecord>>,
+}
+
+/// What is told of an HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRecord {
+    /// The method.
+    pub method: Box<str>,
+    /// `Host` or `:authority`.
+    pub host: Box<str>,
+    /// The path as sent, without the query: that may hold secrets.
+    pub path: Box<str>,
+    /// The version that the client spoke, as `HTTP/1.1`.
+    pub version: &'static str,
+    /// The status; 0 if there was no answer.
+    pub status: u16,
+    /// The `User-Agent`.
+    pub user_agent: Option<Box<str>>,
 }
 
 /// The access log. Cheap to clone; all clones are one log. The writer ends with the last of them.
@@ -94,11 +113,15 @@ struct Open {
     dropped: IntCounter,
     sample: f64,
     asked: AtomicU64,
+    /// The file is to be opened again; `None`: there is no file.
+    reopen: Option<Arc<AtomicBool>>,
 }
 
 enum Message {
     Line(Box<Record>),
     Flush(SyncSender<()>),
+    /// Look around: something was asked beside the queue, which may have been full.
+    Wake,
 }
 
 impl AccessLog {
@@ -110,7 +133,7 @@ impl AccessLog {
     /// Opens the sink and starts the writer's thread.
     pub fn start(conf: &AccessConf, metrics: &Metrics) -> io::Result<Self> {
         let sink: Box<dyn Write + Send> = match &conf.path {
-            Some(path) => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
+            Some(path) => Box::new(open(path)?),
             None => Box::new(io::stdout()),
         };
         Self::to(sink, conf, metrics, QUEUE)
@@ -128,9 +151,11 @@ impl AccessLog {
             buffer: Vec::with_capacity(GATHER),
             lines: 0,
             failing: false,
+            file: conf.path.clone().map(|path| (path, Arc::default())),
         };
+        let reopen = writer.file.as_ref().map(|(_, asked)| asked.clone());
         std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run(&records))?;
-        Ok(Self(Some(Arc::new(Open { queue, dropped, sample: conf.sample, asked: AtomicU64::new(0) }))))
+        Ok(Self(Some(Arc::new(Open { queue, dropped, sample: conf.sample, asked: AtomicU64::new(0), reopen }))))
     }
 
     /// Whether a record of this session would be written. Ask once a session: the answer is a matter of the sample.
@@ -145,6 +170,16 @@ impl AccessLog {
         {
             open.dropped.inc();
         }
+    }
+
+    /// Has the file opened again under its name, before the next line: somebody may have renamed it. False if there is no file. Never
+    /// blocks; a file that cannot be opened is told in the log, and the one from before is written on.
+    pub fn reopen(&self) -> bool {
+        let Some((open, reopen)) = self.0.as_ref().and_then(|open| Some((open, open.reopen.as_ref()?))) else { return false };
+        reopen.store(true, Ordering::Release);
+        // a queue that is full means that the writer will look soon
+        let _ = open.queue.try_send(Message::Wake);
+        true
     }
 
     /// Waits until everything submitted so far is written, at most this long; false if it took longer. Blocks the thread: it is
@@ -185,6 +220,8 @@ struct Writer {
     buffer: Vec<u8>,
     lines: u64,
     failing: bool,
+    /// Where the file is, and whether it is to be opened again.
+    file: Option<(PathBuf, Arc<AtomicBool>)>,
 }
 
 impl Writer {
@@ -199,7 +236,9 @@ impl Writer {
     }
 
     fn take(&mut self, message: Message) {
+        self.look();
         match message {
+            Message::Wake => {}
             Message::Line(record) => {
                 match self.format {
                     AccessFormat::Json => json(&mut self.buffer, &record, &self.instance),
@@ -214,6 +253,23 @@ impl Writer {
                 self.write();
                 // nobody waits any more: nothing to tell
                 let _ = done.try_send(());
+            }
+        }
+    }
+
+    /// Opens the file again if that was asked. Lines from before go to the file from before.
+    fn look(&mut self) {
+        let Some((path, asked)) = &self.file else { return };
+        if !asked.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        match open(path) {
+            Ok(file) => {
+                self.write();
+                self.sink = Box::new(file);
+            }
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "access log cannot be opened again; the file from before is written on");
             }
         }
     }
@@ -239,6 +295,10 @@ impl Writer {
         self.buffer.clear();
         self.lines = 0;
     }
+}
+
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// A field's value.
@@ -287,6 +347,20 @@ fn fields<'a>(record: &'a Record, instance: &'a str) -> [(&'static str, Field<'a
     ]
 }
 
+/// The further fields of the line of a request, in their order.
+fn http_fields(record: &Record) -> impl Iterator<Item = (&'static str, Field<'_>)> {
+    record.http.as_deref().into_iter().flat_map(|http| {
+        [
+            ("method", Field::from(&*http.method)),
+            ("host", (&*http.host).into()),
+            ("path", (&*http.path).into()),
+            ("http_version", http.version.into()),
+            ("status", Field::Number(http.status.into())),
+            ("user_agent", http.user_agent.as_deref().into()),
+        ]
+    })
+}
+
 /// Milliseconds with three decimals: a connect on one machine takes less than one.
 fn millis(time: Duration) -> String {
     format!("{}.{:03}", time.as_millis(), time.subsec_micros() % 1000)
@@ -294,7 +368,7 @@ fn millis(time: Duration) -> String {
 
 fn json(out: &mut Vec<u8>, record: &Record, instance: &str) {
     let mut before = '{';
-    for (name, field) in fields(record, instance) {
+    for (name, field) in fields(record, instance).into_iter().chain(http_fields(record)) {
         // writing into a vector cannot fail
         let _ = write!(out, "{before}\"{name}\":");
         before = ',';
@@ -310,7 +384,7 @@ fn json(out: &mut Vec<u8>, record: &Record, instance: &str) {
 
 fn logfmt(out: &mut Vec<u8>, record: &Record, instance: &str) {
     let mut before = "";
-    for (name, field) in fields(record, instance) {
+    for (name, field) in fields(record, instance).into_iter().chain(http_fields(record)) {
         let _ = write!(out, "{before}{name}=");
         before = " ";
         let _ = match field {
@@ -353,6 +427,7 @@ mod tests {
             tx_bytes: 12,
             reason: Reason::UpstreamReset,
             config_revision: 17,
+            http: None,
         }
     }
 
@@ -385,6 +460,26 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_request_tells_what_was_asked_and_answered_beside_what_every_session_tells() {
+        let http = HttpRecord {
+            method: "GET".into(),
+            host: "a.com".into(),
+            path: "/x".into(),
+            version: "HTTP/1.1",
+            status: 204,
+            user_agent: None,
+        };
+        let record = Record { http: Some(Box::new(http)), ..record(3) };
+        let mut line = Vec::new();
+        json(&mut line, &record, "edge-1");
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let told = (&line["method"], &line["host"], &line["path"], &line["http_version"], &line["status"], &line["user_agent"]);
+        let none = serde_json::Value::Null;
+        assert_eq!(told, (&"GET".into(), &"a.com".into(), &"/x".into(), &"HTTP/1.1".into(), &204.into(), &none));
+        assert_eq!(line["session_id"], record.session_id);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the control side tells in metrics: objects by state, refusals, the store's health and revision. Counts nothing by itself.
 
 use super::families::Metrics;
-use crate::base::id::Kind;
+use crate::base::id::{Id, Kind};
 use crate::base::violation::Stage;
 
 #[expect(clippy::disallowed_methods, reason = "these change a few times a second at most: nothing is gained by keeping their handles")]
@@ -14,6 +14,16 @@ impl Metrics {
     /// A value of this kind was refused at a stage.
     pub fn count_rejection(&self, kind: Kind, stage: Stage) {
         self.config_rejections_total.with_label_values(&[kind.dir(), stage.as_str()]).inc();
+    }
+
+    /// When the first certificate of an ssl object expires, in seconds since 1970; `None`: the object is no more.
+    pub fn set_certificate(&self, id: &Id, not_after: Option<i64>) {
+        let family = &self.tls_certificate_not_after_timestamp_seconds;
+        match not_after {
+            Some(time) => family.with_label_values(&[id.as_str()]).set(time),
+            // it may never have been there
+            None => drop(family.remove_label_values(&[id.as_str()])),
+        }
     }
 
     /// The newest revision that came from the store.

@@ -16,6 +16,8 @@ use crate::base::id::Id;
 const CONNECT_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 3.0];
 /// Bounds for the length of a session, in seconds.
 const SESSION_SECONDS: [f64; 10] = [0.005, 0.05, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
+/// Bounds for the time of one request, in seconds.
+const REQUEST_SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 /// Bounds for the time from a change's arrival to its use by every worker, in seconds.
 const APPLY_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
@@ -35,6 +37,8 @@ pub struct Families {
     pub(super) bytes_total: IntCounterVec,
     pub(super) upstream_connect_seconds: HistogramVec,
     pub(super) upstream_connect_failures_total: IntCounterVec,
+    pub(super) http_requests_total: IntCounterVec,
+    pub(super) http_request_seconds: HistogramVec,
     pub upstream_nodes: IntGaugeVec,
     pub listeners: IntGaugeVec,
     pub listener_bind_failures_total: IntCounterVec,
@@ -53,6 +57,7 @@ pub struct Families {
     pub accept_pauses_total: IntCounterVec,
     pub log_dropped_total: IntCounterVec,
     pub task_panics_total: IntCounterVec,
+    pub tls_certificate_not_after_timestamp_seconds: IntGaugeVec,
     pub build_info: GaugeVec,
     pub start_time_seconds: Gauge,
 }
@@ -125,6 +130,13 @@ impl Metrics {
                 "Connects that failed, each try counted",
                 &["route", "node", "reason"],
             )?,
+            http_requests_total: counters("http_requests_total", "Requests answered, by class of the status", &["route", "code_class"])?,
+            http_request_seconds: histograms(
+                "http_request_seconds",
+                "Time from a request's head to the end of its answer",
+                &REQUEST_SECONDS,
+                &["route"],
+            )?,
             upstream_nodes: gauges("upstream_nodes", "Nodes by state", &["upstream", "state"])?,
             listeners: gauges("listeners", "Ports by state", &["state"])?,
             listener_bind_failures_total: counters("listener_bind_failures_total", "Binds that failed, each try counted", &["listener"])?,
@@ -151,11 +163,18 @@ impl Metrics {
             )?,
             log_dropped_total: counters("log_dropped_total", "Lines dropped because their sink was blocked", &["sink"])?,
             task_panics_total: counters("task_panics_total", "Panics of long-lived tasks, each restarted", &["task"])?,
+            tls_certificate_not_after_timestamp_seconds: gauges(
+                "tls_certificate_not_after_timestamp_seconds",
+                "When the first certificate of an ssl object expires, in seconds since 1970",
+                &["cert"],
+            )?,
             build_info,
             start_time_seconds: start,
             registry,
         };
-        Ok(Self(Arc::new(families)))
+        let metrics = Self(Arc::new(families));
+        metrics.begin_at_zero();
+        Ok(metrics)
     }
 
     /// The series of a route, or of the sessions that matched none. The same series for the same route as long as anybody

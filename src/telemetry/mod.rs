@@ -8,7 +8,7 @@ mod process;
 mod series;
 pub mod stamp;
 
-pub use access::{AccessConf, AccessFormat, AccessLog, Record};
+pub use access::{AccessConf, AccessFormat, AccessLog, HttpRecord, Record};
 pub use families::Metrics;
 pub use log::{LogError, LogFormat, LogLevel};
 pub use series::{ListenerSeries, RouteSeries};

@@ -5,8 +5,26 @@ use std::time::SystemTime;
 use super::families::Metrics;
 use crate::base::id::Id;
 
+/// What accepting may pause for.
+const RESOURCES: [&str; 2] = ["descriptors", "memory"];
+/// The long-lived tasks.
+const TASKS: [&str; 4] = ["instances", "publish", "reconcile", "store_leases"];
+/// The logs that may lose lines.
+const SINKS: [&str; 1] = ["access"];
+
 #[expect(clippy::disallowed_methods, reason = "rare events: a handle is not worth keeping")]
 impl Metrics {
+    /// Makes what should never happen appear as 0, so that a graph of it is not empty and its first time is a rise.
+    pub(super) fn begin_at_zero(&self) {
+        for (family, words) in
+            [(&self.accept_pauses_total, &RESOURCES[..]), (&self.task_panics_total, &TASKS[..]), (&self.log_dropped_total, &SINKS[..])]
+        {
+            for word in words {
+                drop(family.with_label_values(&[word]));
+            }
+        }
+    }
+
     /// A bind of one of this listener's ports failed.
     pub fn bind_failed(&self, listener: &Id) {
         self.listener_bind_failures_total.with_label_values(&[listener.as_str()]).inc();

@@ -25,7 +25,18 @@ pub struct RouteSeries {
     bytes_out: IntCounter,
     duration: Histogram,
     connect: Histogram,
+    http: OnceLock<HttpSeries>,
 }
+
+/// The series of one route's requests; bound with the first of them.
+#[derive(Debug)]
+struct HttpSeries {
+    classes: [IntCounter; CLASSES.len()],
+    seconds: Histogram,
+}
+
+/// The classes of status codes (RFC 9110, 15).
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The series of one route's sessions that came through one listener.
 #[derive(Debug)]
@@ -46,6 +57,7 @@ impl RouteSeries {
             closed: std::array::from_fn(|_| OnceLock::new()),
             listeners: DashMap::new(),
             failures: DashMap::new(),
+            http: OnceLock::new(),
             metrics,
             route,
         }
@@ -88,6 +100,23 @@ impl RouteSeries {
         }
     }
 
+    fn http(&self) -> &HttpSeries {
+        self.http.get_or_init(|| HttpSeries {
+            classes: CLASSES.map(|class| self.metrics.http_requests_total.with_label_values(&[self.label(), class])),
+            seconds: self.metrics.http_request_seconds.with_label_values(&[self.label()]),
+        })
+    }
+
+    /// A request was answered with this status, so long after its head had come.
+    pub fn answered(&self, status: u16, took: Duration) {
+        let http = self.http();
+        let class = usize::from(status / 100).saturating_sub(1).min(CLASSES.len() - 1);
+        if let Some(counter) = http.classes.get(class) {
+            counter.inc();
+        }
+        http.seconds.observe(took.as_secs_f64());
+    }
+
     /// A connect succeeded after this long.
     pub fn connected(&self, took: Duration) {
         self.connect.observe(took.as_secs_f64());
@@ -105,6 +134,10 @@ impl RouteSeries {
     fn inherit(&self, earlier: &Self) {
         for place in &earlier.listeners {
             self.listeners.entry(place.key().clone()).or_insert_with(|| place.value().clone());
+        }
+        if earlier.http.get().is_some() {
+            // the same names and labels are the same series
+            let _ = self.http();
         }
         for place in &earlier.failures {
             self.failures.entry(place.key().clone()).or_insert_with(|| place.value().clone());
@@ -124,6 +157,12 @@ impl RouteSeries {
         }
         let _ = metrics.connection_duration_seconds.remove_label_values(&[label]);
         let _ = metrics.upstream_connect_seconds.remove_label_values(&[label]);
+        if self.http.get().is_some() {
+            for class in CLASSES {
+                let _ = metrics.http_requests_total.remove_label_values(&[label, class]);
+            }
+            let _ = metrics.http_request_seconds.remove_label_values(&[label]);
+        }
         for place in &self.listeners {
             let (listener, protocol) = place.key();
             let labels = [label, listener.as_str(), protocol.as_str()];

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sluice::base::addr::Protocol;
 use sluice::base::id::{Id, Kind};
 use sluice::base::reason::Reason;
-use sluice::telemetry::{AccessConf, AccessFormat, AccessLog, Metrics, Record};
+use sluice::telemetry::{AccessConf, AccessFormat, AccessLog, HttpRecord, Metrics, Record};
 
 use super::page::{self, Page, names, rows};
 
@@ -173,6 +173,14 @@ fn the_operations_page_has_the_fields_of_an_access_line() {
         tx_bytes: 0,
         reason: Reason::Ok,
         config_revision: 0,
+        http: Some(Box::new(HttpRecord {
+            method: "GET".into(),
+            host: "a.com".into(),
+            path: "/".into(),
+            version: "HTTP/1.1",
+            status: 200,
+            user_agent: None,
+        })),
     });
     assert!(log.flush(Duration::from_secs(10)));
     let line: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();

@@ -62,6 +62,26 @@ pub fn alerts() -> Vec<(String, String)> {
     rules.map(|rule| (rule["alert"].as_str().unwrap().to_owned(), rule["expr"].as_str().unwrap().to_owned())).collect()
 }
 
+/// The long-lived tasks that the program starts, by name.
+pub fn tasks() -> BTreeSet<String> {
+    fn sources(dir: &Path, found: &mut String) {
+        for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                sources(&entry, found);
+            } else {
+                // tests stand at the end of a file
+                found.push_str(fs::read_to_string(&entry).unwrap().split("#[cfg(test)]").next().unwrap());
+            }
+        }
+    }
+    let mut all = String::new();
+    sources(&root().join("src"), &mut all);
+    let names: BTreeSet<String> =
+        Regex::new(r#"supervise\(\s*"([a-z_]+)""#).unwrap().captures_iter(&all).map(|found| found[1].to_owned()).collect();
+    assert!(names.len() >= 4, "{names:?}");
+    names
+}
+
 /// The metrics that docs/METRICS.md lists, with their labels.
 pub fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let page = text("docs/METRICS.md");

@@ -24,10 +24,19 @@ impl Authority {
 
     /// A certificate for these names (`DNS:x`, `IP:127.0.0.1`) and its key.
     pub fn issue(&self, file: &str, names: &str) -> (PathBuf, PathBuf) {
+        self.issue_with(file, names, &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+    }
+
+    /// [`Authority::issue`] with an RSA key.
+    pub fn issue_rsa(&self, file: &str, names: &str) -> (PathBuf, PathBuf) {
+        self.issue_with(file, names, &["rsa:2048"])
+    }
+
+    fn issue_with(&self, file: &str, names: &str, algorithm: &[&str]) -> (PathBuf, PathBuf) {
         let (cert, key, request) = (format!("{file}.crt"), format!("{file}.key"), format!("{file}.csr"));
         let subject = format!("/CN={file}");
-        let curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", &key, "-out", &request];
-        self.openssl(&[&["req", "-subj", &subject, "-nodes", "-newkey", "ec"][..], &curve].concat());
+        let made = ["-keyout", key.as_str(), "-out", request.as_str()];
+        self.openssl(&[&["req", "-subj", &subject, "-nodes", "-newkey"][..], algorithm, &made].concat());
         std::fs::write(self.path("names"), format!("subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n")).unwrap();
         let signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"];
         self.openssl(&[&["x509", "-req", "-in", &request, "-out", &cert][..], &signed].concat());

@@ -35,6 +35,8 @@ pub struct Conf {
     /// Where the last good set of that cluster is kept, if not in the gateway's own folder.
     pub last_good: Option<std::path::PathBuf>,
     pub instance: Option<String>,
+    /// `data_encryption.keyring`, as YAML.
+    pub keyring: Option<String>,
     /// Where the store lives, if not in the gateway's own folder.
     pub store: Option<std::path::PathBuf>,
 }
@@ -58,6 +60,7 @@ impl Conf {
             prefix: None,
             last_good: None,
             instance: None,
+            keyring: None,
         }
     }
 
@@ -70,6 +73,12 @@ impl Conf {
     /// The store is this etcd, and the gateway has a name of its own in the fleet.
     pub fn etcd(mut self, members: &[String], instance: &str) -> Self {
         (self.etcd, self.instance) = (members.to_vec(), Some(instance.into()));
+        self
+    }
+
+    /// What private keys are sealed with, as YAML: one entry, or a list.
+    pub fn keyring(mut self, yaml: &str) -> Self {
+        self.keyring = Some(yaml.into());
         self
     }
 
@@ -89,6 +98,9 @@ impl Conf {
         let mut out = format!("{}:\n  proxy_mode: stream\n", self.top);
         if let Some(time) = &self.drain_timeout {
             writeln!(out, "  drain_timeout: {time}").unwrap();
+        }
+        if let Some(keyring) = &self.keyring {
+            writeln!(out, "  data_encryption:\n    keyring: {keyring}").unwrap();
         }
         if let Some(switches) = &self.proxy_protocol {
             writeln!(out, "  proxy_protocol: {switches}").unwrap();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::poll::{Poll, connect};
 
 /// The payload of one message.
-const MESSAGE: [u8; 64] = [b'm'; 64];
+pub const MESSAGE: [u8; 64] = [b'm'; 64];
 
 /// What was done in which time.
 pub struct Done {

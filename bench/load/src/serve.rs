@@ -1,10 +1,11 @@
-//! The servers behind the proxies: an echo and a sink.
+//! The servers behind the proxies: an echo, a sink, and one that answers HTTP requests.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 
+use crate::client::Done;
 use crate::poll::{Poll, listen};
 
 const LISTENER: u64 = u64::MAX;
@@ -16,21 +17,39 @@ pub enum Kind {
     Echo,
     /// Forgets them.
     Sink,
+    /// Answers each request, told by the empty line at its end, with 128 bytes.
+    Http,
+}
+
+/// A client.
+struct Peer {
+    stream: TcpStream,
+    /// How much of a request's end was seen.
+    end: usize,
+}
+
+const END: &[u8; 4] = b"\r\n\r\n";
+
+fn answer() -> Vec<u8> {
+    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 128\r\n\r\n".to_vec();
+    answer.extend([b'a'; 128]);
+    answer
 }
 
 /// Serves until the process is killed.
-pub fn run(kind: Kind, on: SocketAddr) -> io::Result<()> {
+pub fn run(kind: Kind, on: SocketAddr) -> io::Result<Done> {
     let listener = listen(on)?;
     let mut poll = Poll::new()?;
     poll.add_listener(listener.as_raw_fd(), LISTENER)?;
-    let mut streams: HashMap<u64, TcpStream> = HashMap::new();
+    let mut peers: HashMap<u64, Peer> = HashMap::new();
     let mut buffer = vec![0; if kind == Kind::Sink { 1 << 20 } else { 1 << 16 }];
+    let answer = answer();
     println!("ready");
     loop {
         for token in poll.wait(-1)? {
             if token != LISTENER {
-                if streams.get_mut(&token).is_some_and(|stream| !step(kind, stream, &mut buffer)) {
-                    streams.remove(&token);
+                if peers.get_mut(&token).is_some_and(|peer| !step(kind, peer, &mut buffer, &answer)) {
+                    peers.remove(&token);
                 }
                 continue;
             }
@@ -39,27 +58,44 @@ pub fn run(kind: Kind, on: SocketAddr) -> io::Result<()> {
                 stream.set_nodelay(true)?;
                 let token = stream.as_raw_fd() as u64;
                 poll.add(stream.as_raw_fd(), token)?;
-                streams.insert(token, stream);
+                peers.insert(token, Peer { stream, end: 0 });
             }
         }
     }
 }
 
-/// Moves what is there; false at the stream's end. An echo's answer is small enough to be written at once, or the stream ends.
-fn step(kind: Kind, stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
+/// Moves what is there; false at the stream's end. An answer is small enough to be written at once, or the stream ends.
+fn step(kind: Kind, peer: &mut Peer, buffer: &mut [u8], answer: &[u8]) -> bool {
     loop {
-        match stream.read(buffer) {
+        let n = match peer.stream.read(buffer) {
             Ok(0) => return false,
-            Ok(n) if kind == Kind::Echo => {
-                if stream.write_all(&buffer[..n]).is_err() {
-                    return false;
-                }
-                if n < buffer.len() {
-                    return true;
-                }
-            }
-            Ok(_) => {}
+            Ok(n) => n,
             Err(e) => return e.kind() == io::ErrorKind::WouldBlock,
+        };
+        let written = match kind {
+            Kind::Echo => peer.stream.write_all(&buffer[..n]),
+            Kind::Sink => Ok(()),
+            Kind::Http => (0..peer.requests(&buffer[..n])).try_for_each(|_| peer.stream.write_all(answer)),
+        };
+        if written.is_err() {
+            return false;
         }
+        if kind != Kind::Sink && n < buffer.len() {
+            return true;
+        }
+    }
+}
+
+impl Peer {
+    /// How many requests end in these bytes. They have no bodies.
+    fn requests(&mut self, bytes: &[u8]) -> usize {
+        let mut found = 0;
+        for byte in bytes {
+            self.end = if *byte == END[self.end] { self.end + 1 } else { usize::from(*byte == END[0]) };
+            if self.end == END.len() {
+                (self.end, found) = (0, found + 1);
+            }
+        }
+        found
     }
 }

@@ -93,7 +93,8 @@ mod tests {
     #[test]
     fn every_definition_gets_a_name() {
         let named = schemas(&Schemas::compile().unwrap());
-        for name in ["listener", "stream_route", "upstream", "setting", "common.id", "common.duration", "upstream.node", "upstream.weight"]
+        for name in
+            ["listener", "stream_route", "route", "upstream", "setting", "common.id", "common.duration", "upstream.node", "upstream.weight"]
         {
             assert!(named.contains_key(name), "{name}");
         }

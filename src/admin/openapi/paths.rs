@@ -171,7 +171,7 @@ fn created(operation: Operation, kind: Kind) -> Operation {
 
 fn list(kind: Kind) -> Value {
     let mut arguments = vec!["page", "page_size", "name", "label"];
-    if kind == Kind::StreamRoute {
+    if matches!(kind, Kind::StreamRoute | Kind::Route) {
         arguments.push("filter");
     }
     let found = json_of("Those that were found, by key, or with paging by age.", &schema(&shape(kind, "List")));

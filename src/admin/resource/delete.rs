@@ -96,6 +96,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_upstream_of_an_http_route_is_in_use() {
+        let fake = Fake::new();
+        fake.store.seed("/sluice/upstreams/1", "{}");
+        fake.store.seed("/sluice/routes/shop", r#"{"upstream_id":1}"#);
+        let (status, body) = fake.ask("DELETE", "/apisix/admin/upstreams/1", "").await;
+        assert_eq!((status, body["error_msg"].as_str()), (400, Some("can not delete this upstream, route [shop] is still using it now")));
+        assert_eq!(fake.ask("DELETE", "/apisix/admin/routes/shop", "").await.0, 200);
+        assert_eq!(fake.ask("DELETE", "/apisix/admin/upstreams/1", "").await.0, 200);
+    }
+
+    #[tokio::test]
     async fn what_is_named_but_not_there_is_a_404() {
         let fake = used();
         fake.store.seed("/sluice/stream_routes/2", r#"{"upstream_id":"9"}"#);

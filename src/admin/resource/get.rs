@@ -1,6 +1,6 @@
-//! `GET <kind>/<id>`: one object as it is stored, with its place in the store's history.
+//! `GET <kind>/<id>`: one object as it is stored, without private keys, with its place in the store's history.
 
-use super::super::envelope::{Answer, item, value_of};
+use super::super::envelope::{Answer, item, shown, value_of};
 use super::Ask;
 use super::terms::tagged;
 
@@ -9,7 +9,7 @@ pub(super) async fn get(ask: &Ask<'_>) -> Result<Answer, Answer> {
     let parts = &ask.admin.parts;
     let key = ask.id.and_then(|id| ask.key(id)).ok_or_else(Answer::no_key)?;
     let entry = parts.store.get(&key.path(&parts.prefix)).await?.ok_or_else(Answer::no_key)?;
-    Ok(tagged(Answer::ok(&item(&entry, value_of(&entry))), entry.modified))
+    Ok(tagged(Answer::ok(&item(&entry, shown(key.kind, value_of(&entry)))), entry.modified))
 }
 
 #[cfg(test)]

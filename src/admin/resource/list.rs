@@ -3,7 +3,7 @@
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::super::envelope::{Answer, item, value_of};
+use super::super::envelope::{Answer, item, shown, value_of};
 use super::super::query::Query;
 use super::Ask;
 use crate::base::id::Kind;
@@ -29,7 +29,7 @@ pub(super) async fn list(ask: &Ask<'_>) -> Result<Answer, Answer> {
         found.sort_by_key(|(entry, _)| entry.created);
         found = page.of(found);
     }
-    let items: Vec<Value> = found.into_iter().map(|(entry, value)| item(&entry, value)).collect();
+    let items: Vec<Value> = found.into_iter().map(|(entry, value)| item(&entry, shown(ask.kind, value))).collect();
     Ok(Answer::ok(&json!({ "list": items, "total": total })))
 }
 
@@ -49,7 +49,7 @@ impl<'a> Filter<'a> {
     fn read(query: &'a Query, kind: Kind) -> Result<Self, Answer> {
         let name = query.get("name").map(Regex::new).transpose();
         let name = name.map_err(|_| Answer::bad("invalid argument name: should be a regular expression"))?;
-        let fields = query.get("filter").filter(|_| kind == Kind::StreamRoute).unwrap_or_default();
+        let fields = query.get("filter").filter(|_| matches!(kind, Kind::StreamRoute | Kind::Route)).unwrap_or_default();
         let fields = Query::parse(fields);
         let fields = fields.iter().filter(|(field, _)| FILTERABLE.contains(field)).map(|(field, wanted)| (field.into(), wanted.into()));
         Ok(Self { name, label: query.get("label"), fields: fields.collect() })

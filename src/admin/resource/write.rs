@@ -52,11 +52,32 @@ pub(super) fn judge(parts: &AdminParts, key: &Key, bytes: &[u8]) -> Result<(), A
     }
 }
 
-/// A wrong address is told as it is; everything else is an invalid configuration.
+/// The object with its private keys sealed, and its bytes, if it would be taken.
+pub(super) fn sealed(parts: &AdminParts, key: &Key, mut object: Map<String, Value>) -> Result<(Bytes, Value), Answer> {
+    let sealed = parts.ingest.seal(key.kind, &mut object);
+    let value = Value::Object(object);
+    let bytes = Bytes::from(value.to_string());
+    // what is wrong with the object is told before what is wrong with the keyring
+    judge(parts, key, &bytes)?;
+    sealed.map_err(|violation| Answer::invalid(violation.message.clone(), &[violation]))?;
+    Ok((bytes, value))
+}
+
+/// How those messages begin that stand alone.
+const ALONE: [&str; 6] = [
+    "invalid remote_addr:",
+    "invalid server_addr:",
+    "failed to parse ",
+    "failed to handle cert-key pair",
+    "failed to decrypt ",
+    "mismatched number of certs",
+];
+
+/// A wrong address or key is told as it is; everything else is an invalid configuration.
 fn refusal(rejected: &Rejected) -> Answer {
     let text = schema::error_msg(&rejected.violations);
-    let address = rejected.stage == Stage::Meaning && ["invalid remote_addr:", "invalid server_addr:"].iter().any(|w| text.starts_with(w));
-    let message = if address { text } else { format!("invalid configuration: {text}") };
+    let alone = rejected.stage == Stage::Meaning && ALONE.iter().any(|w| text.starts_with(w));
+    let message = if alone { text } else { format!("invalid configuration: {text}") };
     Answer::invalid(message, &rejected.violations)
 }
 
@@ -124,14 +145,13 @@ impl Draft {
                 return Err(Answer::no_key());
             }
             self.terms.allow(previous.as_ref())?;
-            let value = Value::Object(self.value(previous.as_ref())?);
-            let txn = self.transaction(parts, &path, previous.as_ref(), &value).await?;
+            let (txn, value) = self.transaction(parts, &path, previous.as_ref()).await?;
             let status = if previous.is_some() { StatusCode::OK } else { StatusCode::CREATED };
             if self.terms.dry_run {
-                return Ok((Answer::written(status, &path, &value), None));
+                return Ok((Answer::written(status, self.key.kind, &path, &value), None));
             }
             match parts.store.commit(txn).await {
-                Ok(at) => return Ok((tagged(Answer::written(status, &path, &value), at), Some(at))),
+                Ok(at) => return Ok((tagged(Answer::written(status, self.key.kind, &path, &value), at), Some(at))),
                 Err(conflict @ StoreError::Conflict { .. }) => lost = Some(conflict),
                 Err(other) => return Err(other.into()),
             }
@@ -152,13 +172,12 @@ impl Draft {
         }
     }
 
-    async fn transaction(&self, parts: &AdminParts, path: &str, previous: Option<&Entry>, value: &Value) -> Result<Txn, Answer> {
-        let bytes = Bytes::from(value.to_string());
-        // with its id and times it must still be what the watcher takes
-        judge(parts, &self.key, &bytes)?;
-        let mut guards = refs::guards(parts, self.key.kind, value, |_| Fate::Untouched).await?;
+    async fn transaction(&self, parts: &AdminParts, path: &str, previous: Option<&Entry>) -> Result<(Txn, Value), Answer> {
+        // with its id and times, and its keys sealed, it must still be what the watcher takes
+        let (bytes, value) = sealed(parts, &self.key, self.value(previous)?)?;
+        let mut guards = refs::guards(parts, self.key.kind, &value, |_| Fate::Untouched).await?;
         guards.push(Guard { key: path.to_owned(), modified: previous.map(|entry| entry.modified) });
         let put = Op::Put { key: path.to_owned(), value: bytes, ttl: self.terms.ttl };
-        Ok(Txn { guards, ops: vec![put] })
+        Ok((Txn { guards, ops: vec![put] }, value))
     }
 }

@@ -29,6 +29,9 @@ pub(super) fn meaning(etcd: Etcd, notices: &mut Vec<String>) -> Result<EtcdConf,
         notices.push("deployment.etcd.password: it crosses the network in clear, since the hosts are http".to_owned());
     }
     let tls = tls(etcd.tls, secure)?;
+    if tls.as_ref().is_some_and(|tls| tls.unverified) {
+        notices.push("deployment.etcd.tls.verify is false: whoever sits between can read and change everything".to_owned());
+    }
     let last_good = etcd.last_good.map_or_else(|| Some(LAST_GOOD.into()), |given| given.0);
     Ok(EtcdConf { hosts, timeout, user, tls, last_good })
 }
@@ -75,12 +78,13 @@ fn scheme(url: &str) -> Option<bool> {
 /// What is said beyond https; `None`: nothing.
 fn tls(given: EtcdTls, secure: bool) -> Result<Option<EtcdTlsConf>, Fault> {
     let EtcdTls { cert, key, ca, verify, sni } = given;
-    if let Some(At { place, value: false }) = verify {
-        let text = "the servers are always verified: give their authority as `ca` and, if their name is another one, `sni`";
-        return Err(fault(place, "tls.verify", text));
+    let unverified = verify.as_ref().is_some_and(|verify| !verify.value);
+    if let (true, Some(ca)) = (unverified, &ca) {
+        return Err(fault(ca.place.clone(), "tls.ca", "`verify` is false: no authority is asked"));
     }
     let paths = [&cert, &key, &ca].map(|path| path.as_ref().map(|path| &path.place));
-    let place = paths.into_iter().flatten().chain(sni.as_ref().map(|name| &name.place)).next().cloned();
+    let unverified_place = verify.as_ref().filter(|verify| !verify.value).map(|verify| &verify.place);
+    let place = paths.into_iter().flatten().chain(sni.as_ref().map(|name| &name.place)).chain(unverified_place).next().cloned();
     match place {
         Some(place) if !secure => return Err(fault(place, "tls", "the hosts are http: write https")),
         Some(_) => {}
@@ -92,7 +96,7 @@ fn tls(given: EtcdTls, secure: bool) -> Result<Option<EtcdTlsConf>, Fault> {
         (Some(cert), None) => return Err(fault(cert.place, "tls.cert", "there is no `key` beside it")),
         (None, Some(key)) => return Err(fault(key.place, "tls.key", "there is no `cert` beside it")),
     };
-    Ok(Some(EtcdTlsConf { identity, ca: ca.map(|ca| ca.value), sni: sni.map(|sni| sni.value) }))
+    Ok(Some(EtcdTlsConf { identity, ca: ca.map(|ca| ca.value), sni: sni.map(|sni| sni.value), unverified }))
 }
 
 fn fault(place: Place, key: &str, text: &str) -> Fault {

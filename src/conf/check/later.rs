@@ -19,7 +19,6 @@ pub(super) fn notices(file: &File) -> Vec<String> {
         (gateway.ssl.enable == Some(true), "gateway.ssl.enable: this build does not serve TLS yet"),
         (given(&gateway.ssl.listen), "gateway.ssl.listen: this build does not serve HTTPS listeners yet"),
         (given(&gateway.ssl.fallback_sni), "gateway.ssl.fallback_sni: this build does not serve TLS yet"),
-        (given(&gateway.data_encryption.keyring), "gateway.data_encryption.keyring: this build does not encrypt fields yet"),
         (given(&gateway.dns_resolver), "gateway.dns_resolver: this build asks the system's resolver only"),
         (unused_etcd, "deployment.etcd: not used by config_provider embedded, except prefix"),
         (unused_embedded, "deployment.embedded: not used by config_provider etcd"),

@@ -15,6 +15,7 @@ use super::stream::{Claimed, listeners};
 use super::typed::At;
 use super::{AccessLogConf, Conf, LogConf, Provider, ProxyMode};
 use crate::base::addr::Transport;
+use crate::base::seal::is_published;
 use ports::Claim;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,6 +37,10 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
 
     let prefix = prefix(deployment.etcd.prefix.clone())?;
     let provider = provider(deployment.config_provider, deployment.embedded, deployment.etcd, &mut notices)?;
+    if gateway.data_encryption.keyring.first().is_some_and(|first| is_published(first.reveal())) {
+        let text = "gateway.data_encryption.keyring: the first key is one that APISIX publishes: everybody can open what it seals";
+        notices.push(text.to_owned());
+    }
     let mut claims = Vec::new();
     let admin = match gateway.enable_admin {
         Some(false) => None,
@@ -56,6 +61,7 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
         drain_timeout: gateway.drain_timeout.unwrap_or(DRAIN_TIMEOUT),
         provider,
         prefix,
+        keyring: gateway.data_encryption.keyring,
         admin,
         metrics_listen,
         control_listen,

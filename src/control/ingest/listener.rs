@@ -9,19 +9,20 @@ use super::fields::{Fields, Found, Least, integer};
 use crate::base::addr::{Protocol, parse_listen};
 use crate::base::cidr::Cidr;
 use crate::base::id::Id;
-use crate::model::{Listener, ProxyProtocol, ProxyVersion};
+use crate::model::{HttpVersions, Listener, ProxyProtocol, ProxyVersion};
 
 /// How many ports one listener may name.
 const MOST_PORTS: usize = 65_535;
 
 /// Fields that are known words of a listener and that nothing of this build reads, with what they ask for.
-const UNSERVED: [(&str, &str); 2] = [("ssl_id", "TLS on listeners"), ("http", "http listeners")];
+const UNSERVED: [(&str, &str); 1] = [("ssl_id", "TLS on listeners")];
 
 pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
     unserved(fields, found);
     Listener {
         id,
-        protocol: Protocol::Tcp,
+        protocol: protocol(fields),
+        http: versions(fields, found),
         addrs: addresses(fields, found),
         stream_route_id: fields.id("stream_route_id", found),
         proxy_protocol: proxy_protocol(fields, found),
@@ -35,9 +36,8 @@ fn unserved(fields: &Fields<'_>, found: &mut Found) {
     let mut refuse = |name: &str, what: &str| {
         found.add(fields.at(name), "unsupported", format!("this build does not serve {what} yet"));
     };
-    match fields.text("protocol") {
-        None | Some("tcp") => {}
-        Some(other) => refuse("protocol", &format!("{other} listeners")),
+    if fields.text("protocol") == Some("udp") {
+        refuse("protocol", "udp listeners");
     }
     if fields.get("tls").is_some_and(|tls| *tls != Value::Bool(false)) {
         refuse("tls", "TLS on listeners");
@@ -52,6 +52,36 @@ fn unserved(fields: &Fields<'_>, found: &mut Found) {
             refuse(name, what);
         }
     }
+}
+
+/// The schema lets only these words pass.
+fn protocol(fields: &Fields<'_>) -> Protocol {
+    match fields.text("protocol") {
+        Some("udp") => Protocol::Udp,
+        Some("http") => Protocol::Http,
+        _ => Protocol::Tcp,
+    }
+}
+
+/// The versions of HTTP that are spoken. What is about HTTP on another listener, or about L4 on one of HTTP, is a mistake.
+fn versions(fields: &Fields<'_>, found: &mut Found) -> HttpVersions {
+    let http = protocol(fields) == Protocol::Http;
+    for (name, belongs) in [("http", http), ("stream_route_id", !http), ("proxy_protocol_to_upstream", !http)] {
+        if fields.get(name).is_some() && !belongs {
+            let other = if http { "an http listener" } else { "a listener that is not of http" };
+            found.add(fields.at(name), "not_applicable", format!("{name} has no meaning on {other}"));
+        }
+    }
+    let mut versions = HttpVersions { h1: false, h2: false };
+    let given = fields.object("http").map(|http| http.each("versions").into_iter().map(|(at, v)| (at, v.clone())).collect::<Vec<_>>());
+    for (at, version) in given.filter(|given| !given.is_empty()).unwrap_or_default() {
+        match version.as_str() {
+            Some("h1") => versions.h1 = true,
+            Some("h2") => versions.h2 = true,
+            _ => found.add(at, "unsupported", "this build does not serve HTTP/3 yet"),
+        }
+    }
+    if versions.h1 || versions.h2 { versions } else { HttpVersions::default() }
 }
 
 /// Whose headers are believed; `None` where none is read. The list is read even then: a wrong one is a mistake either way.

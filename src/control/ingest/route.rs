@@ -5,16 +5,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::fields::{Fields, Found, Least};
+use super::secrets::Secrets;
 use super::stream_route::target;
 use crate::base::id::Id;
 use crate::model::{HttpRoute, RouteMatch, TransformSpec};
 
-pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> HttpRoute {
+pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> HttpRoute {
     HttpRoute {
         id,
         matching: fields.object("match").map(|inner| matching(&inner, found)).unwrap_or_default(),
         order: fields.number("order", found).unwrap_or(0),
-        upstream: target(fields, found),
+        upstream: target(fields, secrets, found),
         timeout: fields.duration("timeout", Least::AboveZero, found),
         transforms: fields.each("transforms").into_iter().map(|(_, element)| transform(element)).collect(),
         enabled: fields.enabled(),
@@ -62,7 +63,7 @@ mod tests {
 
     fn route(value: &Value) -> HttpRoute {
         let mut found = Found::default();
-        let route = read(Id::parse("1").unwrap(), &Fields::new(value.as_object().unwrap(), ""), &mut found);
+        let route = read(Id::parse("1").unwrap(), &Fields::new(value.as_object().unwrap(), ""), &Secrets::default(), &mut found);
         assert!(found.is_empty(), "{:?}", found.into_vec());
         route
     }

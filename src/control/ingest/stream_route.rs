@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::fields::{Fields, Found, Least};
+use super::secrets::Secrets;
 use super::upstream;
 use crate::base::addr::Protocol;
 use crate::base::cidr::Cidr;
@@ -12,7 +13,7 @@ use crate::base::id::Id;
 use crate::base::sni::SniPattern;
 use crate::model::{StreamRoute, UpstreamRef};
 
-pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> StreamRoute {
+pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> StreamRoute {
     let remote_addr = addresses(fields, "remote_addr", found);
     let server_addr = addresses(fields, "server_addr", found);
     StreamRoute {
@@ -24,7 +25,7 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> StreamRout
         tls_passthrough: fields.get("tls_passthrough") == Some(&Value::Bool(true)),
         protocol: protocol(fields),
         order: fields.number("order", found).unwrap_or(0),
-        upstream: target(fields, found),
+        upstream: target(fields, secrets, found),
         timeout: fields.duration("timeout", Least::AboveZero, found),
         max_duration: fields.duration("max_duration", Least::AboveZero, found),
         enabled: fields.enabled(),
@@ -72,10 +73,18 @@ fn addresses(fields: &Fields<'_>, name: &str, found: &mut Found) -> Vec<Cidr> {
 }
 
 /// An inline upstream is read even where an id wins over it: a wrong one is a mistake either way.
-pub(super) fn target(fields: &Fields<'_>, found: &mut Found) -> UpstreamRef {
+pub(super) fn target(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> UpstreamRef {
     let inline = fields.get("upstream").and_then(Value::as_object).map(|object| {
         let inner = Fields::new(object, fields.at("upstream"));
-        Arc::new(upstream::read(&inner, found))
+        let upstream = upstream::read(&inner, secrets, found);
+        if upstream.disabled {
+            found.add(
+                inner.at("status"),
+                "unsupported",
+                "an upstream that is written into a route is not disabled alone: disable the route",
+            );
+        }
+        Arc::new(upstream)
     });
     match (fields.id("upstream_id", found), inline) {
         (Some(id), _) => UpstreamRef::Id(id),
@@ -162,6 +171,8 @@ mod tests {
     fn a_wrong_inline_upstream_is_shown_at_its_place() {
         let value = json!({"upstream_id": 1, "upstream": {"nodes": {"127.0.0.1:0": 1}}});
         assert_eq!(meaningless(Kind::StreamRoute, &value).0, "/upstream/nodes/127.0.0.1:0");
+        let (path, rule, _) = meaningless(Kind::StreamRoute, &json!({"upstream": {"nodes": {}, "status": 0}}));
+        assert_eq!((path.as_str(), rule.as_str()), ("/upstream/status", "unsupported"));
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! An upstream object, or one written into a route. Its nodes are read in `nodes`; none is resolved or reached here.
 
-use super::fields::{Fields, Found, Least};
-use super::nodes;
-use crate::model::{Timeouts, Upstream};
+use serde_json::Value;
 
-pub(super) fn read(fields: &Fields<'_>, found: &mut Found) -> Upstream {
+use super::fields::{Fields, Found, Least};
+use super::secrets::Secrets;
+use super::{nodes, ssl};
+use crate::model::{ClientIdentity, KeyPair, Scheme, Timeouts, Upstream, UpstreamTls};
+
+pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> Upstream {
     let upstream = Upstream {
         nodes: nodes::read(fields, found),
         retries: fields.number("retries", found),
         retry_timeout: fields.duration("retry_timeout", Least::Zero, found),
         timeout: timeouts(fields, found),
+        disabled: !fields.enabled(),
+        scheme: scheme(fields),
+        tls: tls(fields, secrets, found),
     };
     if fields.text("pass_host") == Some("rewrite") && fields.get("upstream_host").is_none() {
         found.add(fields.at("upstream_host"), "pass_host", "`upstream_host` can't be empty when `pass_host` is `rewrite`");
-    }
-    if !fields.enabled() {
-        found.add(fields.at("status"), "unsupported", "this build does not serve a disabled upstream yet; disable its routes instead");
     }
     upstream
 }
@@ -25,6 +28,54 @@ fn timeouts(fields: &Fields<'_>, found: &mut Found) -> Option<Timeouts> {
     let mut one = |name| inner.duration(name, Least::AboveZero, found);
     let (connect, send, read) = (one("connect"), one("send"), one("read"));
     Some(Timeouts { connect: connect?, send: send?, read: read? })
+}
+
+fn scheme(fields: &Fields<'_>) -> Scheme {
+    match fields.text("scheme") {
+        Some("tls") => Scheme::Tls,
+        Some("udp") => Scheme::Udp,
+        // the schema lets only these pass; http is plain bytes here
+        Some(_) | None => Scheme::Tcp,
+    }
+}
+
+fn tls(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> Option<UpstreamTls> {
+    let inner = fields.object("tls")?;
+    let client = identity(&inner, secrets, found);
+    Some(UpstreamTls {
+        client,
+        verify: inner.get("verify").and_then(Value::as_bool).unwrap_or(false),
+        ca: inner.text("ca").and_then(|text| ssl::certificate(&inner.at("ca"), text, secrets, found)),
+        sni: inner.text("sni").map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into()),
+    })
+}
+
+/// A certificate by id, or written out with its key; never both.
+fn identity(tls: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> Option<ClientIdentity> {
+    let (cert, key) = (tls.text("client_cert"), tls.text("client_key"));
+    if tls.get("client_cert_id").is_some() {
+        if let Some(other) = [("client_cert", cert), ("client_key", key)].iter().find_map(|(name, given)| given.map(|_| *name)) {
+            let text = format!(
+                "property \"tls\" validation failed: failed to validate dependent schema for \"{other}\": value wasn't supposed to match schema: \
+                 client_cert_id excludes it"
+            );
+            found.add(tls.at(other), "dependentSchemas", text);
+        }
+        return tls.id("client_cert_id", found).map(ClientIdentity::ById);
+    }
+    let (cert, key) = match (cert, key) {
+        (Some(cert), Some(key)) => (cert, key),
+        (None, None) => return None,
+        (cert, _) => {
+            let (there, missing) = if cert.is_some() { ("client_cert", "client_key") } else { ("client_key", "client_cert") };
+            let text = format!("property \"tls\" validation failed: property \"{missing}\" is required when \"{there}\" is set");
+            found.add(tls.at(there), "dependentRequired", text);
+            return None;
+        }
+    };
+    let cert = ssl::certificate(&tls.at("client_cert"), cert, secrets, found);
+    let key = ssl::key_of(&tls.at("client_key"), 0, key, secrets, found);
+    Some(ClientIdentity::Inline(KeyPair { cert: cert?, key: key? }))
 }
 
 #[cfg(test)]
@@ -77,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_upstream_is_refused() {
-        assert_eq!(meaningless(Kind::Upstream, &json!({"status": 0})).1, "unsupported");
+    fn an_upstream_may_be_switched_off() {
+        assert!(upstream(&json!({"nodes": {}, "status": 0})).disabled && !upstream(&json!({"nodes": {}})).disabled);
     }
 }

@@ -126,6 +126,7 @@ mod tests {
             revision: 8,
             serving_revision: None,
             applied_at: None,
+            warnings: Arc::default(),
             value: Arc::default(),
         }
     }

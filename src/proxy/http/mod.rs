@@ -1,9 +1,13 @@
 //! HTTP: requests that come in on a connection, each led to a node and answered. Knows nothing of the store or of Admin.
 
+mod account;
+mod asked;
 mod exchange;
 pub mod framing;
-mod head;
+mod patience;
 mod reply;
+mod rescue;
 mod serve;
+mod tunnel;
 
-pub use serve::{Front, serve};
+pub use serve::{Front, Shared, serve};

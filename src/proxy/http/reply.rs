@@ -2,48 +2,110 @@
 //! that when the body has ended.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
+use super::account::Account;
+use super::patience::Patience;
 use crate::base::meter::{ByteMeter, Direction};
-use crate::upstream::http::{Lease, Meter};
+use crate::base::reason::Reason;
+use crate::upstream::http::Lease;
 
-/// An answer's body.
+/// An answer's body, and what ends with it.
 pub(super) struct Reply {
     source: Source,
-    meter: Option<Meter>,
+    account: Option<Account>,
 }
 
 enum Source {
     None,
-    Whole(Bytes),
-    Node { body: Incoming, lease: Option<Lease> },
+    Node(Box<FromNode>),
+}
+
+/// A body that comes from a node.
+struct FromNode {
+    body: Incoming,
+    lease: Option<Lease>,
+    patience: Patience,
+}
+
+/// Why an answer broke off after its head.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Cut {
+    /// The node's doing.
+    #[error("the node's answer broke off: {0}")]
+    Node(#[source] hyper::Error),
+    /// Nothing moved.
+    #[error("nothing moved for the timeout of the route")]
+    Quiet,
 }
 
 impl Reply {
+    /// No body.
     pub(super) const fn none() -> Self {
-        Self { source: Source::None, meter: None }
+        Self { source: Source::None, account: None }
     }
 
-    pub(super) const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(bytes), meter: None }
+    /// A node's body, on the connection that it comes on.
+    pub(super) fn node(body: Incoming, lease: Lease, patience: Patience) -> Self {
+        Self { source: Source::Node(Box::new(FromNode { body, lease: Some(lease), patience })), account: None }
     }
 
-    pub(super) fn node(body: Incoming, lease: Lease, meter: Option<Meter>, cx: &mut Context<'_>) -> Self {
-        let mut reply = Self { source: Source::Node { body, lease: Some(lease) }, meter };
-        if reply.is_end_stream() {
-            reply.release(cx);
+    /// The account that is closed when the body has ended.
+    pub(super) fn on_account_of(&mut self, account: Account) {
+        self.account = Some(account);
+    }
+
+    /// Ends at once where there is nothing to come: nobody asks a body without bytes for its end.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+        if self.is_end_stream() {
+            self.ended(cx);
         }
-        reply
     }
 
-    /// Gives the connection back; the body has ended.
+    /// The body has ended as it should.
+    fn ended(&mut self, cx: &mut Context<'_>) {
+        if let Source::Node(node) = &mut self.source {
+            node.release(cx);
+        }
+        if let Some(account) = self.account.take() {
+            account.close(Reason::Ok);
+        }
+    }
+
+    fn cut(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(account) = self.account.take() {
+            account.close(match cut {
+                Cut::Node(_) => Reason::UpstreamReset,
+                Cut::Quiet => Reason::IdleTimeout,
+            });
+        }
+        Poll::Ready(Some(Err(cut)))
+    }
+}
+
+impl FromNode {
+    fn poll(&mut self, cx: &mut Context<'_>, moved: impl Fn() -> u64) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let mut frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(lease) = &mut self.lease
+        {
+            // its end, well or not, is told by the body
+            let _ = lease.h1.poll_drive(cx);
+            frame = Pin::new(&mut self.body).poll_frame(cx);
+        }
+        match frame {
+            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(Cut::Node))),
+            Poll::Pending => self.patience.poll(cx, moved).map(|()| Some(Err(Cut::Quiet))),
+        }
+    }
+
+    /// Gives the connection back. It has to be driven once more: only then does it know that it is free.
     fn release(&mut self, cx: &mut Context<'_>) {
-        if let Source::Node { lease, .. } = &mut self.source
-            && let Some(mut lease) = lease.take()
+        if let Some(mut lease) = self.lease.take()
             && lease.h1.poll_drive(cx).is_pending()
         {
             lease.give_back(Instant::now());
@@ -53,55 +115,42 @@ impl Reply {
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = &mut *self;
-        let frame = match &mut this.source {
-            Source::None => return Poll::Ready(None),
-            Source::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                return Poll::Ready(if bytes.is_empty() { None } else { Some(Ok(Frame::data(bytes))) });
-            }
-            Source::Node { body, lease } => match (Pin::new(&mut *body).poll_frame(cx), lease) {
-                (Poll::Pending, Some(lease)) => {
-                    // its end, well or not, is told by the body
-                    let _ = lease.h1.poll_drive(cx);
-                    std::task::ready!(Pin::new(body).poll_frame(cx))
-                }
-                (Poll::Pending, None) => return Poll::Pending,
-                (Poll::Ready(frame), _) => frame,
-            },
-        };
-        match &frame {
+        let Source::Node(node) = &mut this.source else { return Poll::Ready(None) };
+        let tally = this.account.as_ref().map(Account::tally);
+        match ready!(node.poll(cx, || tally.map_or(0, |tally| tally.total()))) {
             Some(Ok(frame)) => {
-                if let (Some(meter), Some(data)) = (&this.meter, frame.data_ref()) {
-                    meter.moved(Direction::Out, data.len());
+                if let (Some(tally), Some(data)) = (tally, frame.data_ref()) {
+                    tally.moved(Direction::Out, data.len());
                 }
-                if this.is_end_stream() {
-                    this.release(cx);
+                // whoever sends a body of known length does not ask for what follows its last byte
+                if node.body.is_end_stream() {
+                    this.ended(cx);
                 }
+                Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) => {}
-            None => this.release(cx),
+            Some(Err(cut)) => this.cut(cut),
+            None => {
+                this.ended(cx);
+                Poll::Ready(None)
+            }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::None => true,
-            Source::Whole(bytes) => bytes.is_empty(),
-            Source::Node { body, .. } => body.is_end_stream(),
+            Source::Node(node) => node.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::None => SizeHint::with_exact(0),
-            #[expect(clippy::as_conversions, reason = "a usize fits into 64 bits")]
-            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Node { body, .. } => body.size_hint(),
+            Source::Node(node) => node.body.size_hint(),
         }
     }
 }

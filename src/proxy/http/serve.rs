@@ -1,31 +1,97 @@
-//! One client connection that speaks HTTP/1.1, request after request.
+//! One client connection that speaks HTTP/1.1, request after request, until one side has enough.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 
 use super::exchange::exchange;
-use crate::snapshot::L4Route;
-use crate::upstream::http::Wire;
+use super::tunnel::Tunnel;
+use crate::base::reason::Reason;
+use crate::live::sessions::Session;
+use crate::net::wire::Wire;
+use crate::snapshot::cell::Cell;
+use crate::telemetry::{AccessLog, RouteSeries};
+
+/// What all HTTP connections share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The configuration of the moment.
+    pub cell: Cell,
+    /// One line for each request.
+    pub access: AccessLog,
+    /// The series of requests that matched no route.
+    pub unrouted: Arc<RouteSeries>,
+}
 
 /// What all requests of a connection share.
 #[derive(Debug)]
 pub struct Front {
-    /// Prototype.
-    pub route: Arc<L4Route>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) session: Arc<Session>,
+    pub(super) secure: bool,
+    /// Where the connection goes on when it leaves HTTP.
+    tunnel: Mutex<Option<Tunnel>>,
 }
 
-/// Serves a connection to its end.
-pub async fn serve(wire: Wire, front: Arc<Front>) {
-    let service = service_fn(move |request| {
+impl Front {
+    /// The front of a connection; `secure` if it came over TLS.
+    pub fn new(shared: Arc<Shared>, session: Arc<Session>, secure: bool) -> Self {
+        Self { shared, session, secure, tunnel: Mutex::new(None) }
+    }
+
+    pub(super) fn leave(&self, tunnel: Tunnel) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+    }
+
+    fn left(&self) -> Option<Tunnel> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Serves a connection to its end, and tells why it ended. Dropping the future closes it.
+pub async fn serve(wire: Wire, front: Arc<Front>) -> Reason {
+    let service = {
         let front = front.clone();
-        async move { Ok::<_, Infallible>(exchange(&front, request).await) }
-    });
-    let conn = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(wire), service);
-    if let Err(error) = conn.await {
-        tracing::debug!(%error, "connection");
+        service_fn(move |request: Request<Incoming>| {
+            let front = front.clone();
+            Box::pin(async move { Ok::<_, Infallible>(exchange(front, request).await) })
+        })
+    };
+    let mut conn = http1::Builder::new().serve_connection(TokioIo::new(wire), service);
+    let mut finishing = false;
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(reason) = front.session.poll_end(cx) {
+            return Poll::Ready(Err(reason));
+        }
+        if !finishing && front.session.asked_to_finish() {
+            finishing = true;
+            Pin::new(&mut conn).graceful_shutdown();
+        }
+        conn.poll_without_shutdown(cx).map(Ok)
+    })
+    .await;
+    match ended {
+        Err(reason) => reason,
+        Ok(Err(error)) => {
+            tracing::debug!(session = front.session.id, %error, "HTTP connection");
+            Reason::ClientReset
+        }
+        Ok(Ok(())) => match front.left() {
+            None => Reason::Ok,
+            Some(tunnel) => {
+                let parts = conn.into_parts();
+                let timeout = front.shared.cell.load().global().default_timeout;
+                tunnel.run(parts.io.into_inner(), parts.read_buf, &front.session, timeout).await;
+                Reason::Ok
+            }
+        },
     }
 }

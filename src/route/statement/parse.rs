@@ -137,7 +137,9 @@ fn operator(input: &mut Input<'_, '_>) -> Result<(usize, Op), Fault> {
         Tok::Sign(Sign::AtLeast) => Op::AtLeast,
         Tok::Sign(Sign::Matches) => Op::Matches,
         Tok::Word(word) if word.eq_ignore_ascii_case("in") => Op::In,
-        _ => return Err(expected("one of = != < <= > >= ~= in", token)),
+        Tok::Word(_) | Tok::Text(_) | Tok::Number(_) | Tok::Sign(_) | Tok::Other(_) | Tok::End => {
+            return Err(expected("one of = != < <= > >= ~= in", token));
+        }
     };
     any.void().parse_next(input)?;
     Ok((token.at, op))

@@ -394,7 +394,7 @@ fn nearly() -> impl Strategy<Value = String> {
         "'[a-z]+'",
     ];
     prop::collection::vec((prop::sample::select(words.to_vec()), any::<bool>()), 0..24)
-        .prop_map(|list| list.into_iter().map(|(word, gap)| format!("{word}{}", if gap { " " } else { "" })).collect())
+        .prop_map(|list| list.into_iter().flat_map(|(word, gap)| [word, if gap { " " } else { "" }]).collect())
 }
 
 /// A condition over `T` and `F`, with what it is worth.

@@ -121,10 +121,9 @@ impl Seen<'_> {
     /// Looks at a name and its value; true if what was picked of them is as wanted.
     fn pair(&mut self, key: &[u8], value: &[u8]) -> bool {
         let (key_counts, value_counts) = match self.pick {
-            Pick::Header(_) => (false, true),
             Pick::Named(name) => (false, name.is(key)),
             Pick::Keys => (true, false),
-            Pick::Values => (false, true),
+            Pick::Header(_) | Pick::Values => (false, true),
             Pick::Both => (true, true),
         };
         self.any |= key_counts || value_counts;
@@ -147,7 +146,7 @@ fn headers(request: &Request<'_>, seen: &mut Seen<'_>) -> bool {
 fn cookies(request: &Request<'_>, seen: &mut Seen<'_>) -> bool {
     let all = || request.headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';')).filter_map(cookie);
     match seen.pick {
-        Pick::Named(name) => all().filter(|(key, _)| name.is(key)).last().is_some_and(|(key, value)| seen.pair(key, value)),
+        Pick::Named(name) => all().rfind(|(key, _)| name.is(key)).is_some_and(|(key, value)| seen.pair(key, value)),
         Pick::Header(_) | Pick::Keys | Pick::Values | Pick::Both => all().any(|(key, value)| seen.pair(key, value)),
     }
 }

@@ -6,7 +6,7 @@ use super::links::{Links, of_http_route};
 use super::upstreams::same_target;
 use super::{Work, compile};
 use crate::base::id::Key;
-use crate::model::{HttpRoute, Resource, Stored};
+use crate::model::{HttpRoute, Stored};
 
 impl Work<'_> {
     pub(super) fn http_route(&mut self, key: &Key) {
@@ -27,9 +27,12 @@ impl Work<'_> {
             return;
         }
         let rule = had.filter(|_| old.is_some_and(|old| old.matching == new.matching)).map(|had| had.rule.clone());
+        let transforms = had.filter(|_| old.is_some_and(|old| old.transforms == new.transforms)).map(|had| had.transforms.clone());
         // whatever does not compile was refused before; should it come this far, it matches nothing rather than more
-        let Some(rule) = rule.or_else(|| compile::rule(new)) else { return self.remove_http_route(key, old) };
-        let compiled = Arc::new(compile::http_route(new, rule, target, self.registries));
+        let (Some(rule), Some(transforms)) = (rule.or_else(|| compile::rule(new)), transforms.or_else(|| compile::transforms(new))) else {
+            return self.remove_http_route(key, old);
+        };
+        let compiled = Arc::new(compile::http_route(new, rule, transforms, target, self.registries));
         self.compiled += 1;
         if let Some(old) = old.filter(|old| *old != new) {
             self.next.http_table.remove(old);
@@ -47,8 +50,5 @@ impl Work<'_> {
 }
 
 fn http_route(stored: &Stored) -> Option<&Arc<HttpRoute>> {
-    match &stored.resource {
-        Resource::Route(route) => Some(route),
-        Resource::Listener(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
-    }
+    stored.resource.route()
 }

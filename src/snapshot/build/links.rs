@@ -49,7 +49,7 @@ impl Work<'_> {
             Kind::Upstream => self.next.targets.contains_key(&link.id),
             Kind::StreamRoute => self.next.routes.contains_key(&link.id),
             // nothing refers to these
-            Kind::Listener | Kind::Route | Kind::Setting => true,
+            Kind::Listener | Kind::Route | Kind::Ssl | Kind::Setting => true,
         }
     }
 }

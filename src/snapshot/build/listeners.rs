@@ -9,7 +9,7 @@ use super::links::{Links, of_listener};
 use super::{Work, object};
 use crate::base::addr::Port;
 use crate::base::id::Key;
-use crate::model::{Listener, Origin, Resource, Stored};
+use crate::model::{Listener, Origin, Stored};
 use crate::snapshot::{Claim, Claims, Conflict, PortSpec};
 
 impl Work<'_> {
@@ -103,8 +103,5 @@ fn claim(stored: &Stored) -> Claim {
 }
 
 fn listener(stored: &Stored) -> Option<&Arc<Listener>> {
-    match &stored.resource {
-        Resource::Listener(listener) => Some(listener),
-        Resource::Route(_) | Resource::StreamRoute(_) | Resource::Upstream(_) | Resource::Global(_) => None,
-    }
+    stored.resource.listener()
 }

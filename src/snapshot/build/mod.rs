@@ -5,6 +5,7 @@ mod http_routes;
 mod links;
 mod listeners;
 mod settings;
+mod ssls;
 mod stream_routes;
 mod upstreams;
 
@@ -27,6 +28,7 @@ pub fn build(view: View<'_>, registries: &Registries, previous: &Snapshot) -> Bu
     while let Some((_, key)) = work.due.pop_first() {
         match key.kind {
             Kind::Setting => work.setting(&key),
+            Kind::Ssl => work.ssl(&key),
             Kind::Upstream => work.upstream(&key),
             Kind::StreamRoute => work.stream_route(&key),
             Kind::Route => work.http_route(&key),
@@ -42,9 +44,10 @@ pub fn build(view: View<'_>, registries: &Registries, previous: &Snapshot) -> Bu
 const fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::Setting => 0,
-        Kind::Upstream => 1,
-        Kind::StreamRoute | Kind::Route => 2,
-        Kind::Listener => 3,
+        Kind::Ssl => 1,
+        Kind::Upstream => 2,
+        Kind::StreamRoute | Kind::Route => 3,
+        Kind::Listener => 4,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Work;
 use crate::base::id::Key;
-use crate::model::{Global, Resource, Stored};
+use crate::model::{Global, Stored};
 
 impl Work<'_> {
     pub(super) fn setting(&mut self, key: &Key) {
@@ -16,8 +16,5 @@ impl Work<'_> {
 }
 
 fn global(stored: &Stored) -> Option<&std::sync::Arc<Global>> {
-    match &stored.resource {
-        Resource::Global(global) => Some(global),
-        Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Upstream(_) => None,
-    }
+    stored.resource.global()
 }

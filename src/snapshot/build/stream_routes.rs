@@ -6,7 +6,7 @@ use super::links::{Links, of_stream_route};
 use super::upstreams::same_target;
 use super::{Work, compile};
 use crate::base::id::Key;
-use crate::model::{Resource, Stored, StreamRoute};
+use crate::model::{Stored, StreamRoute};
 
 impl Work<'_> {
     pub(super) fn stream_route(&mut self, key: &Key) {
@@ -49,8 +49,5 @@ impl Work<'_> {
 }
 
 fn stream_route(stored: &Stored) -> Option<&Arc<StreamRoute>> {
-    match &stored.resource {
-        Resource::StreamRoute(route) => Some(route),
-        Resource::Listener(_) | Resource::Route(_) | Resource::Upstream(_) | Resource::Global(_) => None,
-    }
+    stored.resource.stream_route()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Work;
 use crate::base::id::Key;
-use crate::model::{Resource, Stored, Upstream, UpstreamRef};
+use crate::model::{Stored, Upstream, UpstreamRef};
 use crate::upstream::Target;
 
 impl Work<'_> {
@@ -48,8 +48,5 @@ pub(super) fn same_target(a: Option<&Arc<Target>>, b: Option<&Arc<Target>>) -> b
 }
 
 fn upstream(stored: &Stored) -> Option<&Arc<Upstream>> {
-    match &stored.resource {
-        Resource::Upstream(upstream) => Some(upstream),
-        Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Global(_) => None,
-    }
+    stored.resource.upstream()
 }

@@ -3,20 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_client::Client;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::EtcdOptions;
+use super::dial::Dial;
 use super::fault::{Fault, Meaning};
-use super::{EtcdOptions, EtcdTls};
 use crate::base::secret::Secret;
 use crate::store::StoreError;
 
-/// Pings on a connection with a watch on it. A server closes connections that ping more often than every 5 s.
-const PING: Duration = Duration::from_secs(6);
-const PONG: Duration = Duration::from_secs(3);
-/// The longest time that a connect may take.
-const CONNECT: Duration = Duration::from_secs(2);
 /// The largest message that is read. The client's own limit of 4 MiB is less than a page of large values.
 const LARGEST: usize = 1 << 30;
 
@@ -32,12 +28,14 @@ pub(super) struct Members {
     current: AtomicUsize,
     user: Option<(String, Secret<String>)>,
     limit: Duration,
+    dial: Dial,
 }
 
 /// One member. Its connection is made when it is needed, and made again when it is lost.
 pub(super) struct Member {
     url: String,
-    client: Client,
+    /// The client, and the mark of the files that it was made from.
+    client: Mutex<(Client, u64)>,
     /// How often we have logged in; 0: not yet.
     logins: Mutex<u64>,
 }
@@ -45,28 +43,16 @@ pub(super) struct Member {
 impl Members {
     /// Makes the clients; connects to nobody.
     pub(super) async fn new(options: &EtcdOptions) -> Result<Self, StoreError> {
-        let tls = options.tls.as_ref().map(tls).transpose()?;
+        let dial = Dial::new(options);
         let mut list = Vec::new();
         for url in &options.hosts {
-            let connect = ConnectOptions::new()
-                .with_keep_alive(PING, PONG)
-                .with_keep_alive_while_idle(false)
-                .with_connect_timeout(CONNECT.min(options.timeout))
-                .with_require_leader(true);
-            let connect = match &tls {
-                Some(tls) => connect.with_tls(tls.clone()),
-                // the system's authorities
-                None if url.starts_with("https://") => connect.with_tls(TlsOptions::new().with_enabled_roots()),
-                None => connect,
-            };
-            let client = Client::connect([url], Some(connect)).await;
-            let client = client.map_err(|error| StoreError::Unusable { path: url.clone(), reason: error.to_string() })?;
-            list.push(Member { url: url.clone(), client, logins: Mutex::new(0) });
+            let (client, mark) = dial.client(url).await?;
+            list.push(Member { url: url.clone(), client: Mutex::new((client, mark)), logins: Mutex::new(0) });
         }
         if list.is_empty() {
             return Err(StoreError::Unusable { path: "etcd".to_owned(), reason: "no host is given".to_owned() });
         }
-        Ok(Self { list, current: AtomicUsize::new(0), user: options.user.clone(), limit: options.timeout })
+        Ok(Self { list, current: AtomicUsize::new(0), user: options.user.clone(), limit: options.timeout, dial })
     }
 
     /// Makes a call that may be made twice: at the member that answered last, then at each other one, then once more, so that a
@@ -101,8 +87,27 @@ impl Members {
         let answer = self.at(member, call).await;
         if answer.as_ref().is_err_and(Fault::is_of_the_member) {
             self.leave(at);
+            // rare and large: not a part of every call's future
+            Box::pin(self.renew(member)).await;
         }
         answer
+    }
+
+    /// Makes a new client of a member that failed if the files of TLS are others than before: certificates end and are replaced.
+    async fn renew(&self, member: &Member) {
+        let mut client = member.client.lock().await;
+        if self.dial.mark().is_none_or(|mark| mark == client.1) {
+            return;
+        }
+        match self.dial.client(&member.url).await {
+            Ok(made) => {
+                *client = made;
+                *member.logins.lock().await = 0;
+                tracing::info!(member = member.url, "the files of TLS have changed: connecting anew");
+            }
+            // half a replacement, perhaps: the next failure looks again
+            Err(error) => tracing::warn!(member = member.url, %error, "the files of TLS have changed and cannot be used"),
+        }
     }
 
     /// Who is asked first now.
@@ -128,7 +133,8 @@ impl Members {
     }
 
     async fn within<T, F: Call<T>>(&self, member: &Member, call: &impl Fn(Client) -> F) -> Result<T, Fault> {
-        match timeout(self.limit, call(member.client.clone())).await {
+        let client = member.client.lock().await.0.clone();
+        match timeout(self.limit, call(client)).await {
             Ok(answer) => answer.map_err(|error| Fault::of(&member.url, &error)),
             Err(_) => Err(Fault::late(&member.url, self.limit)),
         }
@@ -154,24 +160,6 @@ impl Members {
             }
         }
     }
-}
-
-/// Reads the files.
-fn tls(options: &EtcdTls) -> Result<TlsOptions, StoreError> {
-    let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| StoreError::Unusable { path: path.display().to_string(), reason: error.to_string() })
-    };
-    let mut tls = match &options.ca {
-        Some(ca) => TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca)?)),
-        None => TlsOptions::new().with_enabled_roots(),
-    };
-    if let Some((cert, key)) = &options.identity {
-        tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
-    }
-    if let Some(name) = &options.sni {
-        tls = tls.domain_name(name);
-    }
-    Ok(tls)
 }
 
 /// The key-value part of a client, without the small limit of messages.

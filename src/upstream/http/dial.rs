@@ -8,8 +8,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::h1::H1;
 use super::pool::Keep;
-use super::wire::Wire;
 use crate::base::reason::Reason;
+use crate::net::wire::Wire;
 use crate::telemetry::RouteSeries;
 use crate::upstream::balance::Tried;
 use crate::upstream::connect::{DialError, reach, within};
@@ -86,6 +86,23 @@ impl Requests<'_> {
 }
 
 impl Lease {
+    /// A new connection to the same node, for a request of which nothing was sent on this one. The timer is set for the connect.
+    pub async fn renew(self, connect_timeout: Duration, series: &RouteSeries, mut timer: Pin<&mut Sleep>) -> Result<Self, DialError> {
+        let start = Instant::now();
+        timer.as_mut().reset(start + connect_timeout);
+        match within(timer, open(&self.node)).await {
+            Ok(h1) => {
+                let took = start.elapsed();
+                series.connected(took);
+                Ok(Self { h1, connect: Some(took), ..self })
+            }
+            Err(reason) => {
+                series.connect_failed(self.node.label(), reason);
+                Err(DialError { reason, tries: self.retries + 1, node: Some(self.node) })
+            }
+        }
+    }
+
     /// Lets the next request have the connection, if it is free.
     pub fn give_back(self, now: Instant) {
         if self.h1.is_free() {

@@ -13,7 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
 use super::body::Outgoing;
-use super::wire::Wire;
+use crate::net::wire::Wire;
 
 /// The largest answer head, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;

@@ -5,10 +5,8 @@ mod body;
 mod dial;
 mod h1;
 mod pool;
-mod wire;
 
 pub use body::{Hold, Meter, Outgoing};
 pub use dial::{Lease, Requests};
 pub use h1::{Broken, H1, Upgraded};
 pub use pool::{Keep, Pool};
-pub use wire::Wire;

@@ -2,11 +2,10 @@
 
 mod set;
 
-use bytes::Bytes;
 use hyper::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::super::envelope::Answer;
+use super::super::envelope::{Answer, shown};
 use super::super::gate::{Admin, AdminParts};
 use super::super::refs;
 use super::super::server::Head;
@@ -117,20 +116,20 @@ impl Plan {
         };
         let mut value = value.clone();
         write::stamp(&mut value, stored);
-        let value = Value::Object(value);
-        let bytes = Bytes::from(value.to_string());
-        let judged = write::judge(parts, &item.key, &bytes);
-        let referred = match judged {
-            Ok(()) => refs::guards(parts, item.key.kind, &value, |key| set.fate(key)).await,
-            Err(error) => Err(error),
+        let (bytes, value) = match write::sealed(parts, &item.key, value) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                self.wrong.push(item.report(error));
+                return Ok(());
+            }
         };
-        match referred {
+        match refs::guards(parts, item.key.kind, &value, |key| set.fate(key)).await {
             Ok(guards) => guards.into_iter().for_each(|guard| self.guard(guard)),
             // a store that does not answer is nothing that is wrong with the object
             Err(error) if error.status() != StatusCode::BAD_REQUEST => return Err(error),
             Err(error) => self.wrong.push(item.report(error)),
         }
-        self.put.push(json!({ "key": path, "value": value, "created": stored.is_none() }));
+        self.put.push(json!({ "key": path, "value": shown(item.key.kind, value), "created": stored.is_none() }));
         self.txn.ops.push(Op::Put { key: path, value: bytes, ttl: terms.ttl });
         Ok(())
     }

@@ -50,8 +50,10 @@ impl Hall {
     }
 }
 
-fn at(name: &str, port: Option<u16>) -> Option<(String, Option<u16>)> {
-    Some((name.to_owned(), port))
+type Found = (String, Option<u16>);
+
+fn at(name: &str, port: Option<u16>) -> Found {
+    (name.to_owned(), port)
 }
 
 #[test]
@@ -60,11 +62,11 @@ fn an_http_route_waits_for_its_upstream_and_heals() {
     hall.http("r", &["/a"], by_id("u"));
     hall.build();
     assert_eq!(hall.waits(), ["routes/r for upstreams/u"]);
-    assert_eq!(hall.found("/a"), at("r", None));
+    assert_eq!(hall.found("/a"), Some(at("r", None)));
     hall.upstream("u", 7);
     hall.build();
     assert!(hall.waits().is_empty());
-    assert_eq!(hall.found("/a"), at("r", Some(7)));
+    assert_eq!(hall.found("/a"), Some(at("r", Some(7))));
     hall.delete(Kind::Upstream, "u");
     hall.build();
     assert_eq!(hall.waits(), ["routes/r for upstreams/u"]);
@@ -83,8 +85,8 @@ fn an_http_route_that_moves_leaves_its_old_place() {
     hall.http("r", &["/b"], UpstreamRef::None);
     hall.build();
     assert_eq!(hall.built.compiled, 1);
-    assert_eq!(["/a", "/b", "/bb"].map(|path| hall.found(path)), [None, at("r", None), None]);
-    assert_eq!(found(&before, "h", "/bb"), at("r", None), "a snapshot in use does not change");
+    assert_eq!(["/a", "/b", "/bb"].map(|path| hall.found(path)), [None, Some(at("r", None)), None]);
+    assert_eq!(found(&before, "h", "/bb"), Some(at("r", None)), "a snapshot in use does not change");
     let of = |s: &Snapshot| s.http_routes.get(&fixture::id("s")).unwrap().clone();
     assert!(Arc::ptr_eq(&of(&before), &of(&hall.built.snapshot)));
 }
@@ -98,7 +100,7 @@ fn an_http_route_and_a_stream_route_may_have_one_id() {
     hall.build();
     hall.delete(Kind::StreamRoute, "x");
     hall.build();
-    assert_eq!(hall.found("/a"), at("x", Some(1)));
+    assert_eq!(hall.found("/a"), Some(at("x", Some(1))));
 }
 
 #[test]
@@ -122,6 +124,35 @@ fn a_statement_that_does_not_parse_matches_nothing_rather_than_more() {
 }
 
 #[test]
+fn transforms_that_do_not_compile_are_refused_and_match_nothing() {
+    let mut hall = Hall::new();
+    let transforms = vec![[("PathPrefx".to_owned(), "/a".to_owned())].into()];
+    let bad = HttpRoute { transforms, ..fixture::http_route("r", UpstreamRef::None) };
+    let [wrong] = &compile::check(&Resource::Route(Arc::new(bad.clone())))[..] else { panic!("one violation") };
+    assert_eq!((wrong.path.as_str(), wrong.rule.as_str()), ("/transforms/0/PathPrefx", "transform"));
+    hall.put("r", Origin::Store, Resource::Route(Arc::new(bad)));
+    hall.build();
+    assert_eq!(hall.found("/"), None);
+}
+
+#[test]
+fn transforms_that_did_not_change_are_not_compiled_again() {
+    let mut hall = Hall::new();
+    let of = |hall: &Hall| hall.built.snapshot.http_routes.get(&fixture::id("r")).unwrap().transforms.clone();
+    let with = |path: &str, order| {
+        let transforms = vec![[("PathSet".to_owned(), path.to_owned())].into()];
+        Resource::Route(Arc::new(HttpRoute { transforms, order, ..fixture::http_route("r", UpstreamRef::None) }))
+    };
+    let mut built = Vec::new();
+    for resource in [with("/a", 1), with("/a", 2), with("/b", 2)] {
+        hall.put("r", Origin::Store, resource);
+        hall.build();
+        built.push(of(&hall));
+    }
+    assert!(Arc::ptr_eq(&built[0], &built[1]) && !Arc::ptr_eq(&built[1], &built[2]));
+}
+
+#[test]
 fn one_edit_among_ten_thousand_http_routes_compiles_one() {
     let mut hall = Hall::new();
     hall.upstream("u", 1);
@@ -133,5 +164,5 @@ fn one_edit_among_ten_thousand_http_routes_compiles_one() {
     hall.http("r5", &["/five"], by_id("u"));
     hall.build();
     assert_eq!(hall.built.compiled, 1);
-    assert_eq!((hall.found("/five"), hall.found("/5/x"), hall.found("/6/x")), (at("r5", Some(1)), None, at("r6", Some(1))));
+    assert_eq!((hall.found("/five"), hall.found("/5/x"), hall.found("/6/x")), (Some(at("r5", Some(1))), None, Some(at("r6", Some(1)))));
 }

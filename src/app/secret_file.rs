@@ -1,24 +1,19 @@
-//! The Admin key of a gateway whose configuration names none: made once, kept in a file that only its owner reads.
+//! A secret that the configuration does not name: made once, kept in a file that only its owner reads.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
 use crate::base::secret::Secret;
 
-/// Characters of a generated key; 62⁄32 of them carry 190 bits.
+/// Characters of a generated secret; 62⁄32 of them carry 190 bits.
 const LENGTH: usize = 32;
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Where the key lies: beside the store's file.
-pub(super) fn path(store: &Path) -> PathBuf {
-    store.with_file_name("admin.key")
-}
-
-/// Reads the key, or makes it.
-pub(super) fn load_or_create(path: &Path) -> anyhow::Result<Secret<String>> {
+/// Reads the secret, or makes it. `what` it is, for errors.
+pub(super) fn load_or_create(path: &Path, what: &str) -> anyhow::Result<Secret<String>> {
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     }
@@ -36,7 +31,7 @@ pub(super) fn load_or_create(path: &Path) -> anyhow::Result<Secret<String>> {
             let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
             let key = text.trim();
             if key.len() < 16 {
-                bail!("{} holds no Admin key: remove it and a new one is made", path.display());
+                bail!("{} holds no {what}: remove it and a new one is made", path.display());
             }
             Ok(Secret::new(key.to_owned()))
         }
@@ -66,10 +61,10 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_only_its_owner_reads_it() {
         let dir = tempfile::tempdir().unwrap();
-        let file = path(&dir.path().join("sluice.redb"));
-        let made = load_or_create(&file).unwrap();
+        let file = dir.path().join("admin.key");
+        let made = load_or_create(&file, "key").unwrap();
         assert_eq!(made.reveal().len(), LENGTH);
-        assert!(load_or_create(&file).unwrap() == made);
+        assert!(load_or_create(&file, "key").unwrap() == made);
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -78,6 +73,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("admin.key");
         std::fs::write(&file, "\n").unwrap();
-        assert!(load_or_create(&file).is_err());
+        assert!(load_or_create(&file, "key").is_err());
     }
 }

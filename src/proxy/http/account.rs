@@ -1,0 +1,157 @@
+//! What is counted and told of one request: from its head to the end of its answer, exactly once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use hyper::http::request;
+use hyper::{StatusCode, Version};
+use tokio::time::Instant;
+
+use super::serve::Front;
+use crate::base::meter::{ByteMeter, Direction};
+use crate::base::reason::Reason;
+use crate::live::sessions::Session;
+use crate::snapshot::HttpRoute;
+use crate::telemetry::{HttpRecord, Record, RouteSeries};
+
+/// The bytes of one request's bodies: for itself, its connection and its route.
+#[derive(Debug)]
+pub(super) struct Tally {
+    session: Arc<Session>,
+    series: Arc<RouteSeries>,
+    moved: [AtomicU64; 2],
+}
+
+impl Tally {
+    fn of(&self, direction: Direction) -> &AtomicU64 {
+        let [inward, outward] = &self.moved;
+        match direction {
+            Direction::In => inward,
+            Direction::Out => outward,
+        }
+    }
+
+    /// Bytes both ways so far.
+    pub(super) fn total(&self) -> u64 {
+        self.moved.iter().map(|way| way.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+    }
+}
+
+impl ByteMeter for Tally {
+    #[expect(clippy::as_conversions, reason = "a usize fits into 64 bits")]
+    fn moved(&self, direction: Direction, bytes: usize) {
+        self.of(direction).fetch_add(bytes as u64, Ordering::Relaxed);
+        self.session.add_bytes(direction, bytes as u64);
+        self.series.moved(direction, bytes);
+    }
+}
+
+/// The account of one request. Dropped without [`Account::close`], it ends as the client's doing: nobody waits for the answer.
+#[derive(Debug)]
+pub(super) struct Account {
+    front: Arc<Front>,
+    began: Instant,
+    tally: Arc<Tally>,
+    route: Option<Arc<HttpRoute>>,
+    revision: u64,
+    reason: Reason,
+    status: StatusCode,
+    answered: bool,
+    node: Option<Arc<str>>,
+    retries: usize,
+    connect: Option<Duration>,
+    /// Only where a line will be written.
+    line: Option<Box<HttpRecord>>,
+}
+
+impl Account {
+    /// The account of a request that came now.
+    pub(super) fn open(front: &Arc<Front>, began: Instant, head: &request::Parts, route: Option<Arc<HttpRoute>>, revision: u64) -> Self {
+        let series = route.as_ref().map_or_else(|| front.shared.unrouted.clone(), |route| route.series.clone());
+        let tally = Arc::new(Tally { session: front.session.clone(), series, moved: [AtomicU64::new(0), AtomicU64::new(0)] });
+        let line = front.shared.access.wants().then(|| Box::new(line(head)));
+        let (reason, status, answered) = (Reason::ClientReset, StatusCode::OK, false);
+        Self { front: front.clone(), began, tally, route, revision, reason, status, answered, node: None, retries: 0, connect: None, line }
+    }
+
+    /// Who counts the bytes.
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    /// When the request's head had come.
+    pub(super) const fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Notes the node.
+    pub(super) fn reached(&mut self, node: Option<Arc<str>>, retries: usize, connect: Option<Duration>) {
+        (self.node, self.retries, self.connect) = (node, retries, connect);
+    }
+
+    /// Notes the status that the client gets.
+    pub(super) const fn answered(&mut self, status: StatusCode) {
+        (self.status, self.answered) = (status, true);
+    }
+
+    /// The end, with its reason.
+    pub(super) fn close(mut self, reason: Reason) {
+        self.reason = reason;
+    }
+
+    fn record(&mut self, mut http: Box<HttpRecord>, lasted: Duration) -> Record {
+        let session = &*self.front.session;
+        http.status = if self.answered { self.status.as_u16() } else { 0 };
+        Record {
+            ts: SystemTime::now(),
+            session_id: session.id,
+            route: self.route.as_ref().map(|route| route.id.clone()),
+            listener: session.listener.clone(),
+            proto: session.protocol,
+            client: session.client().0,
+            peer_addr: session.claim().map(|_| session.peer.0),
+            local_addr: session.local.0,
+            upstream: self.route.as_ref().and_then(|route| route.target.as_ref()).map(|target| target.name().clone()),
+            endpoint: self.node.take(),
+            retries: u32::try_from(self.retries).unwrap_or(u32::MAX),
+            connect: self.connect,
+            duration: lasted,
+            rx_bytes: self.tally.of(Direction::In).load(Ordering::Relaxed),
+            tx_bytes: self.tally.of(Direction::Out).load(Ordering::Relaxed),
+            reason: self.reason,
+            config_revision: self.revision,
+            http: Some(http),
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let lasted = self.began.elapsed();
+        if self.answered {
+            self.tally.series.answered(self.status.as_u16(), lasted);
+        }
+        if let Some(line) = self.line.take() {
+            let record = self.record(line, lasted);
+            self.front.shared.access.submit(record);
+        }
+    }
+}
+
+fn line(head: &request::Parts) -> HttpRecord {
+    let text = |name| head.headers.get(name).map(|value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into());
+    let host = head.uri.authority().map(|authority| authority.as_str().into());
+    HttpRecord {
+        method: head.method.as_str().into(),
+        host: host.or_else(|| text(hyper::header::HOST)).unwrap_or_default(),
+        path: head.uri.path().into(),
+        version: match head.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            _ => "HTTP/1.1",
+        },
+        status: 0,
+        user_agent: text(hyper::header::USER_AGENT),
+    }
+}
