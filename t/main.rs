@@ -43,6 +43,7 @@ mod routes;
 mod schema;
 mod sealed;
 mod seed_mysql;
+mod slow_http;
 mod smuggling;
 mod store_contract;
 mod store_embedded;
