@@ -23,12 +23,22 @@ use crate::snapshot::PortSpec;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///
-/// Its stages: registered; what the listener awaits of a client is read; routed; limited; made secure, where it speaks TLS; proxied; ended
-/// with one reason. Only the proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by
+/// Its stages: registered, at once; what the listener awaits of a client is read; routed; limited; made secure, where it speaks TLS;
+/// proxied; ended with one reason. Only the proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by
 /// listeners that need it.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, context: Arc<Context>, place: Option<Place>) {
+pub(super) fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    gate: &Gate,
+    context: Arc<Context>,
+    place: Option<Place>,
+) -> impl Future<Output = ()> + use<> {
     let spec = gate.spec();
-    let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
+    let guard = ConnGuard::register(&context, arrival(&stream, peer, gate, &spec));
+    stages(stream, guard, spec, context, place)
+}
+
+async fn stages(stream: TcpStream, mut guard: ConnGuard, spec: Arc<PortSpec>, context: Arc<Context>, place: Option<Place>) {
     let mut ready = if opening::awaited(&spec.listener) && place.is_some() {
         Box::pin(open(stream, &mut guard, &context, &spec)).await
     } else {
@@ -37,7 +47,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, 
             routed => routed.map(|plan| (plan, Client::plain(stream))),
         }
     };
-    drop((spec, gate, context));
+    drop((spec, context));
     let outcome = match &mut ready {
         // by reference: what is moved into a future is in it twice
         Ok((plan, client)) => tcp::run(client, guard.session(), plan, guard.began()).await,
@@ -117,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_connection_at_rest_is_small() {
-        let bytes = size(serve);
+        let bytes = size(stages);
         assert!((800..=1100).contains(&bytes), "{bytes} bytes: a change of this size wants a reason");
     }
 }
