@@ -26,37 +26,37 @@ use crate::snapshot::PortSpec;
 /// Its stages: registered, at once; what the listener awaits of a client is read; routed; limited; made secure, where it speaks TLS;
 /// proxied; ended with one reason. Only the proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by
 /// listeners that need it.
+///
+/// Not an `async fn`: what that is given is in its future twice.
 pub(super) fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    gate: &Gate,
+    gate: Arc<Gate>,
     context: Arc<Context>,
     place: Option<Place>,
-) -> impl Future<Output = ()> + use<> {
+) -> impl Future<Output = ()> {
     let spec = gate.spec();
-    let guard = ConnGuard::register(&context, arrival(&stream, peer, gate, &spec));
-    stages(stream, guard, spec, context, place)
-}
-
-async fn stages(stream: TcpStream, mut guard: ConnGuard, spec: Arc<PortSpec>, context: Arc<Context>, place: Option<Place>) {
-    let mut ready = if opening::awaited(&spec.listener) && place.is_some() {
-        Box::pin(open(stream, &mut guard, &context, &spec)).await
-    } else {
-        match route(&mut guard, &context, &spec, Ok(Opening::default()), place.is_some()) {
-            Ok(plan) if plan.pass.waits() => Box::pin(queue(stream, plan, &guard)).await,
-            routed => routed.map(|plan| (plan, Client::plain(stream))),
-        }
-    };
-    drop((spec, context));
-    let outcome = match &mut ready {
-        // by reference: what is moved into a future is in it twice
-        Ok((plan, client)) => tcp::run(client, guard.session(), plan, guard.began()).await,
-        Err(reason) => Outcome::early(*reason),
-    };
-    // the permit, then the account, then the place
-    drop(ready);
-    guard.close(&outcome);
-    drop(place);
+    let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
+    async move {
+        let mut ready = if opening::awaited(&spec.listener) && place.is_some() {
+            Box::pin(open(stream, &mut guard, &context, &spec)).await
+        } else {
+            match route(&mut guard, &context, &spec, Ok(Opening::default()), place.is_some()) {
+                Ok(plan) if plan.pass.waits() => Box::pin(queue(stream, plan, &guard)).await,
+                routed => routed.map(|plan| (plan, Client::plain(stream))),
+            }
+        };
+        drop((spec, context));
+        let outcome = match &mut ready {
+            // by reference: what is moved into a future is in it twice
+            Ok((plan, client)) => tcp::run(client, guard.session(), plan, guard.began()).await,
+            Err(reason) => Outcome::early(*reason),
+        };
+        // the permit, then the account, then the place
+        drop(ready);
+        guard.close(&outcome);
+        drop(place);
+    }
 }
 
 /// The stages before proxying, where something is awaited of the client.
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_connection_at_rest_is_small() {
-        let bytes = size(stages);
+        let bytes = size(serve);
         assert!((800..=1100).contains(&bytes), "{bytes} bytes: a change of this size wants a reason");
     }
 }
