@@ -12,7 +12,7 @@ use house::House;
 use scan::Tok;
 
 /// The rooms in floor order, and what each may import. `docs/ARCHITECTURE.md` holds the same table.
-const TABLE: [(&str, &str); 16] = [
+const TABLE: [(&str, &str); 17] = [
     ("base", ""),
     ("net", "base"),
     ("telemetry", "base"),
@@ -24,6 +24,7 @@ const TABLE: [(&str, &str); 16] = [
     ("route", "base model"),
     ("tls", "base model telemetry"),
     ("upstream", "base net model telemetry live"),
+    ("import", "base route"),
     ("snapshot", "base model telemetry tls route upstream"),
     ("control", "base model schema store telemetry live snapshot"),
     ("proxy", "base net model telemetry live route upstream snapshot"),
