@@ -15,6 +15,7 @@ pub mod telemetry;
 
 // workshops: from the model to fast immutable things
 pub mod filter;
+pub mod import;
 pub mod limit;
 pub mod route;
 pub mod store;

@@ -12,7 +12,7 @@ use house::House;
 use scan::Tok;
 
 /// The rooms in floor order, and what each may import. `docs/ARCHITECTURE.md` holds the same table.
-const TABLE: [(&str, &str); 18] = [
+const TABLE: [(&str, &str); 19] = [
     ("base", ""),
     ("net", "base"),
     ("telemetry", "base"),
@@ -23,6 +23,7 @@ const TABLE: [(&str, &str); 18] = [
     ("store", "base telemetry"),
     ("limit", "base model telemetry live"),
     ("route", "base model"),
+    ("import", "base route"),
     ("tls", "base net model telemetry"),
     ("upstream", "base net model telemetry live tls"),
     ("filter", "base model telemetry"),

@@ -25,33 +25,43 @@ use crate::snapshot::PortSpec;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///
-/// Its stages: registered; what the listener awaits of a client is read; routed; limited; made secure, where it speaks TLS; proxied; ended
-/// with one reason. Only the proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by
+/// Its stages: registered, at once; what the listener awaits of a client is read; routed; limited; made secure, where it speaks TLS;
+/// proxied; ended with one reason. Only the proxying is long, so that alone has its room in the future: what waits before it has to be boxed, by
 /// listeners that need it.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, context: Arc<Context>, place: Option<Place>) {
+///
+/// Not an `async fn`: what that is given is in its future twice.
+pub(super) fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    gate: Arc<Gate>,
+    context: Arc<Context>,
+    place: Option<Place>,
+) -> impl Future<Output = ()> {
     let spec = gate.spec();
     let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
-    if spec.listener.protocol == Protocol::Http {
-        return Box::pin(requests(stream, guard, context, spec, place)).await;
-    }
-    let mut ready = if opening::awaited(&spec.listener) && place.is_some() {
-        Box::pin(open(stream, &mut guard, &context, &spec)).await
-    } else {
-        match route(&mut guard, &context, &spec, Ok(Opening::default()), place.is_some()) {
-            Ok(plan) if plan.pass.waits() => Box::pin(queue(stream, plan, &guard)).await,
-            routed => routed.map(|plan| (plan, Client::plain(stream))),
+    async move {
+        if spec.listener.protocol == Protocol::Http {
+            return Box::pin(requests(stream, guard, context, spec, place)).await;
         }
-    };
-    drop((spec, gate, context));
-    let outcome = match &mut ready {
-        // by reference: what is moved into a future is in it twice
-        Ok((plan, client)) => tcp::run(client, guard.session(), plan, guard.began()).await,
-        Err(reason) => Outcome::early(*reason),
-    };
-    // the permit, then the account, then the place
-    drop(ready);
-    guard.close(&outcome);
-    drop(place);
+        let mut ready = if opening::awaited(&spec.listener) && place.is_some() {
+            Box::pin(open(stream, &mut guard, &context, &spec)).await
+        } else {
+            match route(&mut guard, &context, &spec, Ok(Opening::default()), place.is_some()) {
+                Ok(plan) if plan.pass.waits() => Box::pin(queue(stream, plan, &guard)).await,
+                routed => routed.map(|plan| (plan, Client::plain(stream))),
+            }
+        };
+        drop((spec, context));
+        let outcome = match &mut ready {
+            // by reference: what is moved into a future is in it twice
+            Ok((plan, client)) => tcp::run(client, guard.session(), plan, guard.began()).await,
+            Err(reason) => Outcome::early(*reason),
+        };
+        // the permit, then the account, then the place
+        drop(ready);
+        guard.close(&outcome);
+        drop(place);
+    }
 }
 
 /// Serves a connection whose requests are routed each by itself.

@@ -106,6 +106,7 @@ fn hist(name: &str, help: &str, bounds: &[f64]) -> HistogramOpts {
 
 impl Metrics {
     /// Declares every family in a registry of its own, with the process's figures.
+    #[expect(clippy::too_many_lines, reason = "the one list of all families")]
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let counters = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
