@@ -103,9 +103,6 @@ fn every_resource_that_a_page_shows_is_taken() {
             let id = value["id"].as_str().unwrap_or(if kind == Kind::Setting { "global" } else { "1" });
             match ingest.read(&Key::new(kind, Id::parse(id).unwrap()), block.text.as_bytes(), 0) {
                 Verdict::Accepted(_) => {}
-                // HTTP routes are refused as a whole, once nothing else is wrong with them
-                Verdict::Rejected(r)
-                    if kind == Kind::Route && r.violations.iter().all(|v| v.path.is_empty() && v.rule == "unsupported") => {}
                 Verdict::Rejected(rejected) => panic!("{at}: {rejected:?}"),
             }
         }

@@ -53,18 +53,10 @@ fn refused(kind: Kind, id: Option<&str>, object: &Value, name: &str) -> Rejected
     }
 }
 
-/// HTTP routes are refused as a whole, once nothing else is wrong with them.
-fn not_served_yet(kind: Kind, rejected: &Rejected) -> bool {
-    let whole = |v: &sluice::base::violation::Violation| (v.path.as_str(), v.rule.as_str()) == ("", "unsupported");
-    kind == Kind::Route && matches!(&rejected.violations[..], [only] if whole(only))
-}
-
 #[test]
 fn every_valid_example_is_accepted() {
     for (path, kind, object) in files("valid") {
-        if let Verdict::Rejected(r) = read(kind, None, &object)
-            && !not_served_yet(kind, &r)
-        {
+        if let Verdict::Rejected(r) = read(kind, None, &object) {
             panic!("{}: {:?}", path.display(), r.violations);
         }
     }
@@ -171,7 +163,7 @@ fn the_examples_of_a_field_obey_its_rules() {
             let environment = |r: &Rejected| r.violations.iter().all(|v| v.rule == "environment");
             let taken = match read(kind, None, example) {
                 Verdict::Accepted(_) => true,
-                Verdict::Rejected(rejected) => not_served_yet(kind, &rejected) || kind == Kind::Ssl && environment(&rejected),
+                Verdict::Rejected(rejected) => kind == Kind::Ssl && environment(&rejected),
             };
             assert!(taken, "{kind}: {example}");
         }

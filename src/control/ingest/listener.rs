@@ -37,6 +37,9 @@ fn unserved(fields: &Fields<'_>, found: &mut Found) {
     let mut refuse = |name: &str, what: &str| {
         found.add(fields.at(name), "unsupported", format!("this build does not serve {what} yet"));
     };
+    if fields.text("protocol") == Some("http") && fields.get("tls").is_some_and(|tls| *tls != Value::Bool(false)) {
+        refuse("tls", "TLS on http listeners");
+    }
     if fields.text("protocol") == Some("udp") {
         return of_streams(fields, found);
     }
@@ -70,8 +73,7 @@ fn versions(fields: &Fields<'_>, found: &mut Found) -> HttpVersions {
     for (at, version) in given.filter(|given| !given.is_empty()).unwrap_or_default() {
         match version.as_str() {
             Some("h1") => versions.h1 = true,
-            Some("h2") => versions.h2 = true,
-            _ => found.add(at, "unsupported", "this build does not serve HTTP/3 yet"),
+            _ => found.add(at, "unsupported", "this build serves h1 only"),
         }
     }
     if versions.h1 || versions.h2 { versions } else { HttpVersions::default() }
