@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::base::id::Kind;
 use crate::conf::{self, Conf, ConfError};
+use crate::import::{self, Imported};
 
 /// All is well.
 const OK: u8 = 0;
@@ -19,6 +20,8 @@ const OK: u8 = 0;
 const INVALID: u8 = 1;
 /// The arguments make no sense.
 const USAGE: u8 = 2;
+/// Something of a foreign configuration was not carried over.
+const INCOMPLETE: u8 = 3;
 
 /// What the commands do, passed in by `main`.
 #[derive(Clone, Copy)]
@@ -35,7 +38,12 @@ pub struct Acts {
 
 /// A gateway that is reconfigured while it runs.
 #[derive(Debug, Parser)]
-#[command(name = "sluice", version, arg_required_else_help = true, after_help = "Exit codes: 0 ok, 1 invalid or failed, 2 usage.")]
+#[command(
+    name = "sluice",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 ok, 1 invalid or failed, 2 usage, 3 imported in part."
+)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -62,6 +70,11 @@ enum Command {
         #[arg(value_parser = kind, value_name = "listener|stream_route|route|upstream|ssl|setting")]
         kind: Kind,
     },
+    /// Read the configuration of another gateway and print resources for `POST apply`
+    Import {
+        #[command(subcommand)]
+        from: Foreign,
+    },
     /// Seal a private key for pasting into an object
     ///
     /// Reads a key in PEM, or one that another key of the keyring sealed, and prints the text to put in its place.
@@ -74,6 +87,18 @@ enum Command {
     },
     /// Print the version
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum Foreign {
+    /// The appsettings.json of a `VKProxy`; notes go to stderr
+    Vkproxy {
+        /// The file; certificates that it names are read beside it
+        file: PathBuf,
+        /// Print nothing and fail if something cannot be carried over
+        #[arg(long)]
+        strict: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -128,6 +153,10 @@ fn command(command: Command, acts: Acts, out: &mut dyn Write, err: &mut dyn Writ
         },
         Command::Check { config, format } => return check(conf::load_from_process(&config.path), acts, format, out),
         Command::Schema { kind } => (acts.schema)(kind).map(|schema| say(out, &format!("{schema:#}"))),
+        Command::Import { from: Foreign::Vkproxy { file, strict } } => match vkproxy(&file) {
+            Ok(imported) => return tell(&imported, strict, out, err),
+            Err(error) => Err(error),
+        },
         Command::Seal { config, file } => seal(&config.path, &file, acts, out),
         Command::Version => {
             say(out, concat!("sluice ", env!("CARGO_PKG_VERSION")));
@@ -176,6 +205,24 @@ fn check(read: Result<Conf, ConfError>, acts: Acts, format: Format, out: &mut dy
         }
     }
     if valid { OK } else { INVALID }
+}
+
+/// Relative paths in a configuration are beside it.
+fn vkproxy(file: &Path) -> anyhow::Result<Imported> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let beside = |path: &Path| std::fs::read_to_string(file.parent().unwrap_or(Path::new("")).join(path));
+    import::vkproxy(&text, &beside).with_context(|| file.display().to_string())
+}
+
+fn tell(imported: &Imported, strict: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    for note in &imported.notes {
+        say(err, &note.to_string());
+    }
+    match (imported.has_losses(), strict) {
+        (true, true) => return INVALID,
+        (_, _) => say(out, &format!("{:#}", imported.document)),
+    }
+    if imported.has_losses() { INCOMPLETE } else { OK }
 }
 
 fn seal(config: &Path, file: &Path, acts: Acts, out: &mut dyn Write) -> anyhow::Result<()> {

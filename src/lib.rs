@@ -14,6 +14,7 @@ pub mod schema;
 pub mod telemetry;
 
 // workshops: from the model to fast immutable things
+pub mod import;
 pub mod limit;
 pub mod route;
 pub mod store;

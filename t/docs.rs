@@ -18,11 +18,12 @@ use crate::support::namespace;
 use page::{Page, root};
 
 /// The pages whose commands run, and the test that runs each.
-const RUN: [(&str, &str); 5] = [
+const RUN: [(&str, &str); 6] = [
     ("README.md", "the_commands_of_the_readme_run"),
     ("docs/ADMIN-API.md", "the_commands_of_the_admin_page_run"),
     ("docs/CONFIGURATION.md", "the_commands_of_the_configuration_page_run"),
     ("docs/MIGRATE-FROM-APISIX.md", "the_commands_of_the_migration_page_run"),
+    ("docs/MIGRATE-FROM-VKPROXY.md", "the_commands_of_the_vkproxy_page_run"),
     ("docs/OPERATIONS.md", "the_commands_of_the_operations_page_run"),
 ];
 
@@ -52,6 +53,11 @@ fn the_commands_of_the_configuration_page_run() {
 #[test]
 fn the_commands_of_the_migration_page_run() {
     run("docs/MIGRATE-FROM-APISIX.md");
+}
+
+#[test]
+fn the_commands_of_the_vkproxy_page_run() {
+    run("docs/MIGRATE-FROM-VKPROXY.md");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use house::House;
 use scan::Tok;
 
 /// The rooms in floor order, and what each may import. `docs/ARCHITECTURE.md` holds the same table.
-const TABLE: [(&str, &str); 17] = [
+const TABLE: [(&str, &str); 18] = [
     ("base", ""),
     ("net", "base"),
     ("telemetry", "base"),
@@ -23,6 +23,7 @@ const TABLE: [(&str, &str); 17] = [
     ("store", "base telemetry"),
     ("limit", "base model telemetry live"),
     ("route", "base model"),
+    ("import", "base route"),
     ("tls", "base net model telemetry"),
     ("upstream", "base net model telemetry live tls"),
     ("snapshot", "base model telemetry limit tls route upstream"),

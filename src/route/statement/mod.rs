@@ -11,6 +11,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 mod values;
+pub mod vkproxy;
 
 use crate::route::http::request::{NeedsForm, Request};
 use fault::Fault;
