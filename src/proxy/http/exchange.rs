@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::account::Account;
 use super::asked::Asked;
+use super::framing::{self, Fault};
 use super::patience::Patience;
 use super::reply::Reply;
 use super::rescue;
@@ -53,10 +54,14 @@ struct Answered {
     patience: Patience,
 }
 
-/// Answers one request.
-pub(super) async fn exchange(front: Arc<Front>, request: Request<Incoming>) -> Response<Reply> {
+/// Answers one request. `verdict` is that on its framing: a refused head is not what the client sent.
+pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, request: Request<Incoming>) -> Response<Reply> {
     let began = Instant::now();
     let (head, body) = request.into_parts();
+    if let Err(fault) = verdict {
+        tracing::debug!(session = front.session.id, rule = fault.rule(), "request refused");
+        return refused(&front, began, &head, fault.status());
+    }
     let (matched, body) = match find(&front, &head, body, began).await {
         Ok(found) => found,
         Err(status) => return refused(&front, began, &head, status),
@@ -263,6 +268,11 @@ async fn reply(
 ) -> Response<Reply> {
     let Answered { response, lease, patience } = answered;
     let (mut head, body) = response.into_parts();
+    if framing::answer(&head).is_err() {
+        account.answered(StatusCode::BAD_GATEWAY);
+        account.close(Reason::BadResponse);
+        return rescue::answer(StatusCode::BAD_GATEWAY);
+    }
     account.answered(head.status);
     let protocol = (head.status == StatusCode::SWITCHING_PROTOCOLS).then(|| head.headers.get(UPGRADE).cloned());
     if let Some(route) = route {
@@ -292,6 +302,11 @@ async fn switch(
         account.close(Reason::BadResponse);
         return rescue::answer(StatusCode::BAD_GATEWAY);
     };
+    if front.may_switch().is_err() {
+        account.answered(StatusCode::BAD_REQUEST);
+        account.close(Reason::BadRequest);
+        return rescue::refuse(StatusCode::BAD_REQUEST, head.version);
+    }
     let Ok(upgraded) = h1.upgraded().await else {
         account.answered(StatusCode::BAD_GATEWAY);
         account.close(Reason::UpstreamReset);

@@ -3,6 +3,7 @@
 mod account;
 mod asked;
 mod exchange;
+pub mod framing;
 mod patience;
 mod reply;
 mod rescue;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 
 use hyper::Request;
@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::exchange::exchange;
+use super::framing::{self, Fault, Watch};
 use super::tunnel::Tunnel;
 use crate::base::reason::Reason;
 use crate::live::sessions::Session;
@@ -39,12 +40,19 @@ pub struct Front {
     pub(super) secure: bool,
     /// Where the connection goes on when it leaves HTTP.
     tunnel: Mutex<Option<Tunnel>>,
+    /// What is known of the bytes of an HTTP/1 client.
+    watch: OnceLock<Watch>,
 }
 
 impl Front {
     /// The front of a connection; `secure` if it came over TLS.
     pub fn new(shared: Arc<Shared>, session: Arc<Session>, secure: bool) -> Self {
-        Self { shared, session, secure, tunnel: Mutex::new(None) }
+        Self { shared, session, secure, tunnel: Mutex::new(None), watch: OnceLock::new() }
+    }
+
+    /// Whether the client's next bytes may be those of another protocol.
+    pub(super) fn may_switch(&self) -> Result<(), Fault> {
+        self.watch.get().map_or(Ok(()), Watch::switch)
     }
 
     pub(super) fn leave(&self, tunnel: Tunnel) {
@@ -58,14 +66,19 @@ impl Front {
 
 /// Serves a connection to its end, and tells why it ended. Dropping the future closes it.
 pub async fn serve(wire: Wire, front: Arc<Front>) -> Reason {
+    let (wire, watch) = framing::watch(wire);
+    // one connection, one front
+    let _ = front.watch.set(watch.clone());
     let service = {
         let front = front.clone();
         service_fn(move |request: Request<Incoming>| {
-            let front = front.clone();
-            Box::pin(async move { Ok::<_, Infallible>(exchange(front, request).await) })
+            let (front, verdict) = (front.clone(), watch.verdict());
+            Box::pin(async move { Ok::<_, Infallible>(exchange(front, verdict, request).await) })
         })
     };
-    let mut conn = http1::Builder::new().serve_connection(TokioIo::new(wire), service);
+    let mut builder = http1::Builder::new();
+    builder.max_headers(framing::PARSER_LINES).max_header_size(framing::PARSER_HEAD);
+    let mut conn = builder.serve_connection(TokioIo::new(wire), service);
     let mut finishing = false;
     let ended = poll_fn(|cx| {
         if let Poll::Ready(reason) = front.session.poll_end(cx) {
@@ -89,7 +102,7 @@ pub async fn serve(wire: Wire, front: Arc<Front>) -> Reason {
             Some(tunnel) => {
                 let parts = conn.into_parts();
                 let timeout = front.shared.cell.load().global().default_timeout;
-                tunnel.run(parts.io.into_inner(), parts.read_buf, &front.session, timeout).await;
+                tunnel.run(parts.io.into_inner().into_inner(), parts.read_buf, &front.session, timeout).await;
                 Reason::Ok
             }
         },
