@@ -66,6 +66,7 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, requ
         Ok(found) => found,
         Err(status) => return refused(&front, began, &head, status),
     };
+    front.may_rest(matched.timeout);
     let mut account = Account::open(&front, began, &head, matched.route.clone(), matched.revision);
     let version = head.version;
     let upgrade = asked_upgrade(&head);

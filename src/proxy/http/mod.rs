@@ -9,5 +9,6 @@ mod reply;
 mod rescue;
 mod serve;
 mod tunnel;
+mod waiting;
 
 pub use serve::{Front, Shared, serve};
