@@ -32,6 +32,7 @@ mod docs;
 mod durability;
 mod edits;
 mod etcd_faults;
+mod http;
 mod instances;
 mod last_good;
 mod layers;

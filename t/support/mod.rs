@@ -5,6 +5,7 @@ pub mod client;
 pub mod conf;
 pub mod etcd;
 pub mod gateway;
+pub mod h1;
 pub mod http;
 pub mod load;
 pub mod metrics;
