@@ -65,7 +65,7 @@ fn a_bad_edit_leaves_the_last_good_route_serving() {
     let web = Web::to(&a);
     let put = web.gateway.admin().put("routes", "r", &json!({"upstream": to(&[&a]), "match": {"statement": "Paht = '/a'"}}));
     assert_eq!(put.status, 400, "{}", put.text());
-    let put = web.gateway.admin().put("routes", "r", &json!({"upstream": to(&[&a]), "transforms": [{"PathPrefix": 1}]}));
+    let put = web.gateway.admin().put("routes", "r", &json!({"upstream": to(&[&a]), "transforms": [{"PathPerfix": "/a"}]}));
     assert_eq!(put.status, 400, "{}", put.text());
     assert_eq!(web.get("/").json()["up"], "A");
 }

@@ -77,6 +77,10 @@ impl Front {
         self.timeout.store(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    fn rest(&self) -> Duration {
+        Duration::from_millis(self.timeout.load(Ordering::Relaxed))
+    }
+
     fn moved(&self) -> u64 {
         self.session.bytes(Direction::In).wrapping_add(self.session.bytes(Direction::Out))
     }
@@ -85,7 +89,7 @@ impl Front {
     fn waits_for(&self) -> For {
         let (begun, ended) = (self.begun.load(Ordering::Relaxed), self.ended.load(Ordering::Relaxed));
         match self.watch.get().map(Watch::place) {
-            _ if begun != ended => For::Answer(Duration::from_millis(self.timeout.load(Ordering::Relaxed))),
+            _ if begun != ended => For::Answer(self.rest()),
             Some(Place::Head) => For::Head(ended),
             // a body that belongs to no answer is one that is read for its form
             Some(Place::Body) => For::Nothing,
@@ -158,7 +162,7 @@ pub async fn serve(wire: Wire, front: Arc<Front>) -> Reason {
             None => Reason::Ok,
             Some(tunnel) => {
                 let parts = conn.into_parts();
-                let timeout = front.shared.cell.load().global().default_timeout;
+                let timeout = front.rest();
                 tunnel.run(parts.io.into_inner().into_inner(), parts.read_buf, &front.session, timeout).await;
                 Reason::Ok
             }
