@@ -36,7 +36,7 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
     notices.extend(trusts_nobody(&tcp, &gateway.proxy_protocol));
     let http = http::listeners(gateway.node_listen)?;
     let (tcp, udp) = served(proxy_mode, tcp, udp, &mut notices);
-    let http = if proxy_mode.http() { http } else { off(http, &mut notices) };
+    let http = if proxy_mode.http() { http } else { off(&http, &mut notices) };
 
     let prefix = prefix(deployment.etcd.prefix.clone())?;
     let provider = provider(deployment.config_provider, deployment.embedded, deployment.etcd, &mut notices)?;
@@ -85,7 +85,7 @@ fn served(mode: ProxyMode, tcp: Vec<Claimed>, udp: Vec<Claimed>, notices: &mut V
 }
 
 /// The HTTP listeners of a mode without HTTP: none.
-fn off(http: Vec<Claimed>, notices: &mut Vec<String>) -> Vec<Claimed> {
+fn off(http: &[Claimed], notices: &mut Vec<String>) -> Vec<Claimed> {
     if !http.is_empty() {
         notices.push("gateway.node_listen: off, since gateway.proxy_mode is stream".to_owned());
     }

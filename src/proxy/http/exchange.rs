@@ -286,7 +286,11 @@ async fn reply(
     head.version = Version::HTTP_11;
     let mut reply = Reply::node(body, lease, patience);
     reply.on_account_of(account);
-    poll_fn(|cx| Poll::Ready(reply.settle(cx))).await;
+    poll_fn(|cx| {
+        reply.settle(cx);
+        Poll::Ready(())
+    })
+    .await;
     Response::from_parts(head, reply)
 }
 
