@@ -612,7 +612,7 @@ fn http_listeners_are_a_port_or_a_list() {
             "deployment.admin.admin_listen (127.0.0.1:9180) and gateway.node_listen (0.0.0.0:9180) want the same port",
         ),
     ] {
-        let error = read(text).unwrap_err().to_string();
+        let error = read(text).unwrap_err();
         assert!(error.contains(says), "{text}: {error}");
     }
 }

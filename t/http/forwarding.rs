@@ -48,8 +48,8 @@ fn requests_in_a_row_are_answered_in_their_order_on_few_connections() {
     let a = origin("A");
     let web = Web::to(&a);
     let mut client = web.client();
-    let row: String = (0..50).map(|n| format!("GET /n/{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
-    client.send(row);
+    let row: Vec<String> = (0..50).map(|n| format!("GET /n/{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    client.send(row.concat());
     for n in 0..50 {
         assert_eq!(client.answer().json()["target"], format!("/n/{n}"));
     }

@@ -130,7 +130,7 @@ impl Client {
 
     /// A request with these field lines, and its answer.
     pub fn ask(&mut self, method: &str, target: &str, lines: &[&str]) -> Message {
-        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        let lines = lines.iter().flat_map(|line| [line, "\r\n"]).collect::<Vec<_>>().concat();
         let host = if lines.to_ascii_lowercase().contains("host:") { "" } else { "Host: in.example\r\n" };
         self.send(format!("{method} {target} HTTP/1.1\r\n{host}{lines}\r\n"));
         self.try_answer(method == "HEAD").unwrap_or_else(|e| panic!("{method} {target}: {e}"))
