@@ -79,7 +79,7 @@ bench: setup-build setup-bench
 	$(CARGO) bench --manifest-path bench/lookup/Cargo.toml --target-dir target
 
 faults: setup-build setup-test
-	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults --nocapture
+	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults slow_http --nocapture
 
 # asks a running gateway whatever its own description of the Admin API allows, and what it does not
 schemathesis: setup-build setup-schemathesis
@@ -102,7 +102,7 @@ setup-lint:
 setup-test:
 	$(call need,mariadbd mariadb-server mariadb mariadb-client redis-server redis-server redis-cli redis-tools curl curl \
 	  ip iproute2 python3 python3 prometheus prometheus unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace \
-	  etcd etcd-server etcdctl etcd-client openssl openssl nginx nginx haproxy haproxy)
+	  etcd etcd-server etcdctl etcd-client openssl openssl nginx nginx haproxy haproxy slowhttptest slowhttptest)
 	$(nginx-stream)
 
 setup-bench:

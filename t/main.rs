@@ -44,6 +44,8 @@ mod routes;
 mod schema;
 mod sealed;
 mod seed_mysql;
+mod slow_http;
+mod smuggling;
 mod store_contract;
 mod store_embedded;
 mod store_etcd;

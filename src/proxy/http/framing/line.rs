@@ -140,14 +140,14 @@ pub(super) fn connection(value: &[u8]) -> Result<(), Fault> {
 pub(super) fn is_host(value: &[u8]) -> bool {
     let is_address = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':' | b'.');
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let (name, port) = if let [b'[', rest @ ..] = value {
+    let (has_name, port) = if let [b'[', rest @ ..] = value {
         let Some((address, port)) = cut(rest, b']') else { return false };
-        (address.iter().all(|byte| is_address(*byte)).then_some(address).unwrap_or_default(), port)
+        (address.iter().all(|byte| is_address(*byte)) && !address.is_empty(), port)
     } else {
         let (name, port) = value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len()));
-        (name.iter().all(|byte| is_name(*byte)).then_some(name).unwrap_or_default(), port)
+        (name.iter().all(|byte| is_name(*byte)) && !name.is_empty(), port)
     };
-    !name.is_empty() && is_port(port)
+    has_name && is_port(port)
 }
 
 fn is_port(port: &[u8]) -> bool {

@@ -60,10 +60,18 @@ struct Head {
     has_blank: bool,
     is_10: bool,
     has_host: bool,
-    is_chunked: bool,
-    length: Option<u64>,
+    body: Body,
     /// The host that an absolute target names.
     authority: Option<Box<[u8]>>,
+}
+
+/// How a head says that its body ends.
+#[derive(Clone, Copy, Debug, Default)]
+enum Body {
+    #[default]
+    None,
+    Length(u64),
+    Chunked,
 }
 
 impl Default for Framing {
@@ -143,7 +151,7 @@ impl Framing {
         self.at = match self.at {
             At::RequestLine => At::Refused(mend_request_line(&self.part)),
             At::Field => At::Refused(mend_field(&self.part)),
-            _ => At::Broken,
+            At::Length(_) | At::Chunked(_) | At::Trailer | At::Refused(_) | At::Broken | At::Switched => At::Broken,
         };
         self.fault = Some(fault);
         self.part = Vec::new();
@@ -197,11 +205,11 @@ impl Framing {
 
     /// Whether a line of which so much has come is not too long.
     fn fits(&self, line: usize) -> Result<(), Fault> {
-        let largest = match self.at {
-            At::RequestLine if line > line::LONGEST_REQUEST_LINE => return Err(Fault::TargetTooLong),
-            At::Trailer => LARGEST_TRAILER,
-            _ => LARGEST_HEAD,
-        };
+        let is_request_line = matches!(self.at, At::RequestLine);
+        if is_request_line && line > line::LONGEST_REQUEST_LINE {
+            return Err(Fault::TargetTooLong);
+        }
+        let largest = if matches!(self.at, At::Trailer) { LARGEST_TRAILER } else { LARGEST_HEAD };
         if self.head.bytes + line > largest { Err(Fault::HeadTooLarge) } else { Ok(()) }
     }
 
@@ -241,10 +249,10 @@ impl Framing {
         if !self.head.has_host && !self.head.is_10 {
             return Err(Fault::Host);
         }
-        let body = match (self.head.is_chunked, self.head.length) {
-            (true, _) => At::Chunked(Chunk::new()),
-            (false, Some(length)) if length > 0 => At::Length(length),
-            (false, _) => At::RequestLine,
+        let body = match self.head.body {
+            Body::Chunked => At::Chunked(Chunk::new()),
+            Body::Length(length) if length > 0 => At::Length(length),
+            Body::Length(_) | Body::None => At::RequestLine,
         };
         self.fine = self.fine.saturating_add(1);
         self.message_ends(body);
@@ -273,25 +281,19 @@ impl Head {
                 }
             }
             Field::Length(value) => {
-                if self.is_chunked {
-                    return Err(Fault::LengthAndEncoding);
-                }
-                if self.length.is_some() {
-                    return Err(Fault::ContentLengthRepeated);
-                }
-                self.length = Some(line::length(value)?);
+                self.body = match self.body {
+                    Body::None => Body::Length(line::length(value)?),
+                    Body::Length(_) => return Err(Fault::ContentLengthRepeated),
+                    Body::Chunked => return Err(Fault::LengthAndEncoding),
+                };
             }
+            Field::Encoding(_) if self.is_10 => return Err(Fault::TransferEncodingIn10),
             Field::Encoding(value) => {
-                if self.is_10 {
-                    return Err(Fault::TransferEncodingIn10);
-                }
-                if self.length.is_some() {
-                    return Err(Fault::LengthAndEncoding);
-                }
-                line::encoding(value)?;
-                if std::mem::replace(&mut self.is_chunked, true) {
-                    return Err(Fault::TransferEncoding);
-                }
+                self.body = match self.body {
+                    Body::None => line::encoding(value).map(|()| Body::Chunked)?,
+                    Body::Length(_) => return Err(Fault::LengthAndEncoding),
+                    Body::Chunked => return Err(Fault::TransferEncoding),
+                };
             }
             Field::Connection(value) => line::connection(value)?,
             Field::Other => {}

@@ -78,7 +78,10 @@ pub(super) fn served(pieces: Vec<Vec<u8>>) -> (Vec<Call>, Vec<u16>) {
         async move {
             let mut response = Response::new(Empty::<Bytes>::new());
             match verdict {
-                Ok(()) => calls.lock().unwrap().push(Ok(seen(request).await)),
+                Ok(()) => {
+                    let seen = seen(request).await;
+                    calls.lock().unwrap().push(Ok(seen));
+                }
                 Err(fault) => {
                     *response.status_mut() = fault.status();
                     response.headers_mut().insert(CONNECTION, "close".parse().unwrap());

@@ -1,0 +1,99 @@
+//! Clients that are slow on purpose: slowhttptest's four ways, while another client is served all the time.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::conf::Conf;
+use crate::support::gateway::Gateway;
+use crate::support::{http, poll, ports, upstream};
+
+/// Seconds and connections of one way, in the short form and in `make faults`.
+const SHORT: (u32, u32) = (5, 300);
+const LONG: (u32, u32) = (30, 4000);
+/// The longest that another client may wait for an answer meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Slow heads, slow bodies, overlapping ranges, slow reading.
+const WAYS: [&[&str]; 4] = [
+    &["-H", "-i", "1", "-x", "24"],
+    &["-B", "-i", "1", "-s", "8192", "-x", "10"],
+    &["-R", "-a", "5", "-b", "3000"],
+    &["-X", "-w", "256", "-y", "512", "-n", "1", "-z", "32", "-k", "3"],
+];
+
+fn served(listener: SocketAddr) -> bool {
+    http::call(listener, "GET", "/", &[], b"").is_ok_and(|answer| answer.status == 200)
+}
+
+fn resident(gateway: &Gateway) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn slow_clients_of_all_four_ways_keep_nobody_else_waiting() {
+    let (seconds, connections) = if std::env::var_os("SLUICE_FAULT_ROUNDS").is_some() { LONG } else { SHORT };
+    let node = upstream::Server::start(ports::free_addr(), |mut stream, _| {
+        use std::io::{Read, Write};
+        let mut seen = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(n @ 1..) = stream.read(&mut buffer) {
+            seen.extend_from_slice(&buffer[..n]);
+            while let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
+                seen.drain(..end + 4);
+                let body = "x".repeat(16 * 1024);
+                if write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let gateway = Gateway::start(Conf::new());
+    let listener = ports::free_addr();
+    gateway.admin().must_put("listeners", "web", &json!({"protocol": "http", "addr": listener.to_string()}));
+    gateway.put_live("routes", "r", &json!({"upstream": {"type": "roundrobin", "nodes": {node.addr.to_string(): 1}}}));
+    poll::soon("a client is served", || served(listener));
+    let before = resident(&gateway);
+    for way in WAYS {
+        let mut slow = Command::new("slowhttptest")
+            .args(way)
+            .args([
+                "-c",
+                &connections.to_string(),
+                "-r",
+                "200",
+                "-l",
+                &seconds.to_string(),
+                "-u",
+                &format!("http://{listener}/"),
+                "-p",
+                "3",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("slowhttptest is installed (make setup-test)");
+        let has_ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                slow.wait().unwrap();
+                has_ended.store(true, Ordering::Release);
+            });
+            let mut asked = 0;
+            while !has_ended.load(Ordering::Acquire) {
+                let began = tokio::time::Instant::now();
+                assert!(served(listener), "{way:?}");
+                assert!(began.elapsed() < PATIENCE, "{way:?}: {:?}", began.elapsed());
+                asked += 1;
+            }
+            assert!(asked > 0, "{way:?}");
+        });
+        let grown = resident(&gateway).saturating_sub(before);
+        assert!(grown < 64, "{way:?}: {grown} MiB more");
+    }
+}
