@@ -247,6 +247,9 @@ fn without_a_stream_part_there_are_no_stream_listeners() {
     let conf = read("gateway: {proxy_mode: http, stream_proxy: {tcp: [9100]}}").unwrap();
     assert!(conf.listeners.is_empty() && !conf.proxy_mode.stream());
     assert_eq!(conf.notices, ["gateway.stream_proxy: off, since gateway.proxy_mode is http"]);
+    let conf = read("gateway: {proxy_mode: stream, node_listen: 9080}").unwrap();
+    assert!(conf.listeners.is_empty() && !conf.proxy_mode.http());
+    assert_eq!(conf.notices, ["gateway.node_listen: off, since gateway.proxy_mode is stream"]);
     let conf = read("gateway: {proxy_mode: stream, enable_admin: false, stream_proxy: {tcp: [{addr: 9100}]}}").unwrap();
     assert!(conf.listeners.len() == 1 && conf.admin.is_none() && conf.proxy_mode == ProxyMode::Stream);
 }
@@ -254,8 +257,6 @@ fn without_a_stream_part_there_are_no_stream_listeners() {
 #[test]
 fn what_this_build_does_not_serve_is_told_and_never_lost() {
     for (text, begins) in [
-        ("gateway: {node_listen: 9080}", "gateway.node_listen: this build does not serve HTTP listeners yet"),
-        ("gateway: {node_listen: [{ip: 127.0.0.1, port: 9080}]}", "gateway.node_listen: "),
         ("gateway: {ssl: {enable: true}}", "gateway.ssl.enable: "),
         ("gateway: {ssl: {listen: [{port: 9443}]}}", "gateway.ssl.listen: "),
         ("gateway: {proxy_protocol: {enable_tcp_pp: true}, stream_proxy: {tcp: [9100]}}", "gateway.proxy_protocol.trusted: absent"),
@@ -577,5 +578,40 @@ fn two_parts_that_want_one_port_stop_the_start() {
         "telemetry: {metrics_listen: \"127.0.0.1:0\", control_listen: \"127.0.0.1:0\"}",
     ] {
         assert!(read(fine).is_ok(), "{fine}");
+    }
+}
+
+#[test]
+fn http_listeners_are_a_port_or_a_list() {
+    let read_all = |text: &str| -> Vec<String> { read(text).unwrap().listeners.iter().map(|l| format!("{} {}", l.id, l.value)).collect() };
+    assert_eq!(read_all("gateway: {node_listen: 9080}"), [r#"conf-http-0 {"protocol":"http","addr":["0.0.0.0:9080"]}"#]);
+    assert_eq!(
+        read_all(
+            "apisix: {proxy_mode: http, node_listen: [9080, {port: 9081, enable_http2: true}, {ip: \"::1\", port: 9082, enable_http2: false}]}"
+        ),
+        [
+            r#"conf-http-0 {"protocol":"http","addr":["0.0.0.0:9080"]}"#,
+            r#"conf-http-1 {"protocol":"http","addr":["0.0.0.0:9081"],"http":{"versions":["h1","h2"]}}"#,
+            r#"conf-http-2 {"protocol":"http","addr":["[::1]:9082"],"http":{"versions":["h1"]}}"#,
+        ]
+    );
+    for (text, says) in [
+        ("gateway:\n  node_listen: 70000\n", "port out of range (1-65535): 70000"),
+        ("gateway:\n  node_listen: 0\n", "invalid node_listen entry: port out of range (1-65535): 0"),
+        ("gateway:\n  node_listen: []\n", "node_listen needs at least one entry"),
+        ("gateway:\n  node_listen: [9080, 9080]\n", "invalid node_listen entry: 0.0.0.0:9080 collides with an earlier entry"),
+        ("gateway:\n  node_listen: [{prot: 9080}]\n", "unknown key `prot` in `gateway.node_listen[0]` (did you mean `port`?)"),
+        ("gateway:\n  node_listen: [{ip: here, port: 9080}]\n", "`gateway.node_listen[0].ip`"),
+        (
+            "gateway:\n  node_listen: 9100\n  stream_proxy: {tcp: [9100]}\n",
+            "gateway.node_listen (0.0.0.0:9100) and gateway.stream_proxy.tcp (0.0.0.0:9100) want the same port",
+        ),
+        (
+            "gateway:\n  node_listen: 9180\n",
+            "deployment.admin.admin_listen (127.0.0.1:9180) and gateway.node_listen (0.0.0.0:9180) want the same port",
+        ),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(says), "{text}: {error}");
     }
 }

@@ -32,6 +32,7 @@ mod docs;
 mod durability;
 mod edits;
 mod etcd_faults;
+mod http;
 mod import;
 mod instances;
 mod last_good;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::cases_m::{pairs, ssl};
 use crate::support::gateway::upstream;
+use crate::support::h1::{self, origin};
 use crate::support::store::put_raw;
 use crate::support::upstream::{self as servers, Refusing, Server};
 use crate::support::{Conf, Gateway, client, http, poll, ports, soon};
@@ -29,7 +30,9 @@ struct Watched {
     serves: SocketAddr,
     fails: SocketAddr,
     limited: SocketAddr,
+    web: SocketAddr,
     echo: Server,
+    _origin: Server,
     _refusing: Refusing,
     _squatter: TcpListener,
     _store: tempfile::TempDir,
@@ -41,7 +44,10 @@ impl Watched {
         let mut conf = Conf::new();
         conf.store = Some(store.path().join("store.redb"));
         put_raw(&store.path().join("store.redb"), &[("/sluice/upstreams/bad".into(), br#"{"nodse":{}}"#.to_vec())]);
-        let gateway = Gateway::start(conf);
+        let web = ports::free_addr();
+        let gateway = Gateway::start(conf.http(format!("{{ip: 127.0.0.1, port: {}}}", web.port())));
+        let origin = origin("A");
+        gateway.admin().must_put("routes", "site", &json!({"upstream": upstream(&[&origin.node()])}));
         let (echo, refusing, squatter) = (servers::echo(), servers::refusing(), TcpListener::bind(ports::free_addr()).unwrap());
         let [serves, fails, limited] = [(); 3].map(|()| ports::free_addr());
         for (id, node, addr) in [("mysql", echo.node(), serves), ("broken", refusing.addr.to_string(), fails)] {
@@ -56,7 +62,7 @@ impl Watched {
         gateway.admin().must_put("ssls", "site", &ssl(&pairs().0));
         let busy = squatter.local_addr().unwrap().to_string();
         gateway.admin().must_put("listeners", "busy", &json!({"protocol": "tcp", "addr": busy}));
-        Self { gateway, serves, fails, limited, echo, _refusing: refusing, _squatter: squatter, _store: store }
+        Self { gateway, serves, fails, limited, web, echo, _origin: origin, _refusing: refusing, _squatter: squatter, _store: store }
     }
 
     fn metrics(&self) -> String {
@@ -76,18 +82,20 @@ impl Load {
     fn on(gateways: &[Watched]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let targets: Vec<_> = gateways.iter().map(|w| ([w.serves, w.fails, w.limited], w.gateway.admin())).collect();
+        let targets: Vec<_> = gateways.iter().map(|w| ([w.serves, w.fails, w.limited, w.web], w.gateway.admin())).collect();
         let nodes: Vec<_> = gateways.iter().map(|w| w.echo.node()).collect();
         let thread = std::thread::spawn(move || {
             let mut staying: Vec<TcpStream> = targets.iter().map(|([serves, ..], _)| client::connect(*serves)).collect();
             while !stopped.load(Ordering::Acquire) {
-                for (([serves, fails, limited], admin), node) in targets.iter().zip(&nodes) {
+                for (([serves, fails, limited, web], admin), node) in targets.iter().zip(&nodes) {
                     client::ping(&mut client::connect(*serves), &[7; 1000]).unwrap();
                     let mut refused = client::connect(*fails);
                     // it is closed as soon as the node has refused
                     let _ = refused.write_all(b"x").and_then(|()| refused.read(&mut [0; 8]));
                     // served, or closed at once
                     let _ = client::ping(&mut client::connect(*limited), b"x");
+                    assert_eq!(h1::get(*web, "/status/500").status(), 500);
+                    assert_eq!(h1::get(*web, "/").json()["up"], "A");
                     admin.must_put("upstreams", "changes", &upstream(&[node]));
                 }
                 for stream in &mut staying {
@@ -171,7 +179,7 @@ fn every_alert_is_tested_and_explained() {
 #[test]
 fn every_dashboard_is_complete() {
     let all = dashboards();
-    assert_eq!(all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["overview", "route"]);
+    assert_eq!(all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["http", "overview", "route"]);
     let uids: Vec<String> = all.iter().map(|(_, d)| d["uid"].as_str().unwrap().to_owned()).collect();
     for (name, dashboard) in &all {
         assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 37, "{name}");
@@ -265,7 +273,7 @@ fn a_prometheus_that_watches_two_busy_gateways_answers_every_dashboard_and_alert
         assert_eq!((&rule["health"], rule["lastError"].as_str().unwrap_or_default()), (&json!("ok"), ""), "{name}: {rule}");
     }
     // and of what does happen here, that it is noticed
-    for name in ["SluiceObjectRejected", "SluiceListenerNotBound", "SluiceConnectFailuresHigh"] {
+    for name in ["SluiceObjectRejected", "SluiceListenerNotBound", "SluiceConnectFailuresHigh", "SluiceHttpErrorsHigh"] {
         soon(&format!("{name} is noticed"), || !prometheus.values(&format!("ALERTS{{alertname=\"{name}\"}}")).is_empty());
     }
     drop(load);

@@ -87,6 +87,10 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     // workshops
     let (upstreams, resolver) = upstream::Registry::new();
     task::spawn(resolver.run());
+    task::supervise("upstream_pools", panics.clone(), {
+        let upstreams = upstreams.clone();
+        move || upstreams.clone().sweep()
+    });
     shown(&nodes, &upstreams);
 
     // the hall

@@ -38,7 +38,7 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Gateway {
     pub(super) proxy_mode: Option<ProxyMode>,
-    pub(super) node_listen: Option<Given>,
+    pub(super) node_listen: Option<At<NodeListen>>,
     pub(super) stream_proxy: StreamProxy,
     pub(super) ssl: Ssl,
     pub(super) proxy_protocol: ProxyProtocol,
@@ -56,6 +56,93 @@ pub(super) struct Gateway {
 pub(super) struct StreamProxy {
     pub(super) tcp: Option<At<Vec<At<Entry>>>>,
     pub(super) udp: Option<At<Vec<At<Entry>>>>,
+}
+
+/// A port, or a list of entries.
+#[derive(Debug)]
+pub(super) enum NodeListen {
+    One(HttpEntry),
+    Many(Vec<At<HttpEntry>>),
+}
+
+/// One entry of `node_listen`.
+#[derive(Debug)]
+pub(super) struct HttpEntry {
+    pub(super) ip: Option<Parsed<IpAddr>>,
+    pub(super) port: u16,
+    pub(super) enable_http2: Option<bool>,
+}
+
+/// One entry of `node_listen`, as typed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LongHttpEntry {
+    port: u16,
+    #[serde(default)]
+    ip: Option<Parsed<IpAddr>>,
+    #[serde(default)]
+    enable_http2: Option<bool>,
+}
+
+impl HttpEntry {
+    fn short<E: Error>(port: u64) -> Result<Self, E> {
+        let port = u16::try_from(port).map_err(|_| E::custom(format!("port out of range (1-65535): {port}")))?;
+        Ok(Self { ip: None, port, enable_http2: None })
+    }
+
+    /// Also of digits: what a variable gives is text.
+    fn text<E: Error>(text: &str) -> Result<Self, E> {
+        text.parse().map_err(|_| E::custom("expected a port")).and_then(Self::short)
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpEntry {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = HttpEntry;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port, or a map with `port`")
+            }
+            fn visit_u64<E: Error>(self, n: u64) -> Result<HttpEntry, E> {
+                HttpEntry::short(n)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<HttpEntry, E> {
+                HttpEntry::text(text)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HttpEntry, A::Error> {
+                let LongHttpEntry { port, ip, enable_http2 } = LongHttpEntry::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(HttpEntry { ip, port, enable_http2 })
+            }
+        }
+        d.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeListen {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = NodeListen;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port, or a list of ports and of maps with `port`")
+            }
+            fn visit_u64<E: Error>(self, n: u64) -> Result<NodeListen, E> {
+                HttpEntry::short(n).map(NodeListen::One)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<NodeListen, E> {
+                HttpEntry::text(text).map(NodeListen::One)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<NodeListen, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = seq.next_element::<At<HttpEntry>>()? {
+                    all.push(entry);
+                }
+                Ok(NodeListen::Many(all))
+            }
+        }
+        d.deserialize_any(Read)
+    }
 }
 
 /// One entry of `stream_proxy.tcp` or `.udp`.

@@ -1,10 +1,11 @@
-//! `conf/config.yaml` in two stages: what was typed (`tree`, `env`, `typed`, `file`), then what it means (`stream`, `check`).
+//! `conf/config.yaml` in two stages: what was typed (`tree`, `env`, `typed`, `file`), then what it means (`stream`, `http`, `check`).
 //! Opens no sockets and no stores; the one file that it reads is the configuration.
 
 mod check;
 mod env;
 mod error;
 mod file;
+mod http;
 mod stream;
 mod tree;
 mod typed;
@@ -34,7 +35,7 @@ pub const DEFAULT_PATH: &str = "conf/config.yaml";
 pub struct Conf {
     /// Which kinds of traffic are served.
     pub proxy_mode: ProxyMode,
-    /// The file's own listeners, as read-only resources. Empty where the mode has no stream part.
+    /// The file's own listeners, as read-only resources: those whose part the mode has.
     pub listeners: Vec<StaticListener>,
     /// The name for clients that give none by TLS: in lower case, without a trailing dot.
     pub fallback_sni: Option<Arc<str>>,
@@ -70,7 +71,7 @@ pub enum ProxyMode {
     /// HTTP only: stream listeners are off, and the Admin API refuses stream routes.
     #[serde(rename = "http")]
     Http,
-    /// TCP and UDP only.
+    /// TCP and UDP only: the HTTP listeners of the file are off.
     #[serde(rename = "stream")]
     Stream,
     /// Both.
@@ -84,12 +85,17 @@ impl ProxyMode {
     pub const fn stream(self) -> bool {
         matches!(self, Self::Stream | Self::Both)
     }
+
+    /// Whether the file's HTTP listeners are opened.
+    pub const fn http(self) -> bool {
+        matches!(self, Self::Http | Self::Both)
+    }
 }
 
 /// A listener that the file defines: a resource of kind `listeners` that nobody can change at run time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StaticListener {
-    /// `conf-tcp-<n>` or `conf-udp-<n>`, by its position in the list.
+    /// `conf-tcp-<n>`, `conf-udp-<n>` or `conf-http-<n>`, by its position in the list.
     pub id: Id,
     /// A listener resource; not validated here.
     pub value: serde_json::Value,

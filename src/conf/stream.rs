@@ -15,6 +15,8 @@ use crate::base::id::Id;
 
 /// A listener with the addresses that it claims.
 pub(super) struct Claimed {
+    /// The key that it stands under.
+    pub(super) key: &'static str,
     pub(super) listener: StaticListener,
     pub(super) place: Place,
     pub(super) addrs: Vec<SocketAddr>,
@@ -63,7 +65,11 @@ fn one(
     }
     let id = Id::parse(&format!("conf-{word}-{index}")).map_err(|bad| wrong(&bad))?;
     let value = value(transport, text, entry.value.long, pp);
-    Ok(Claimed { listener: StaticListener { id, value }, place: entry.place.clone(), addrs })
+    let key = match transport {
+        Transport::Tcp => "gateway.stream_proxy.tcp",
+        Transport::Udp => "gateway.stream_proxy.udp",
+    };
+    Ok(Claimed { key, listener: StaticListener { id, value }, place: entry.place.clone(), addrs })
 }
 
 fn value(transport: Transport, addr: &str, long: Option<Marks>, pp: &ProxyProtocol) -> Value {

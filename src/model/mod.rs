@@ -16,4 +16,4 @@ pub use route::{HttpRoute, RouteMatch, TransformSpec};
 pub use setting::Global;
 pub use ssl::{ClientTrust, KeyPair, Ssl, SslUsage, TlsVersions};
 pub use stream_route::{StreamRoute, UpstreamRef};
-pub use upstream::{ClientIdentity, Host, Node, Scheme, Timeouts, Upstream, UpstreamTls};
+pub use upstream::{ClientIdentity, Host, Keepalive, Node, PassHost, Scheme, Timeouts, Upstream, UpstreamTls};

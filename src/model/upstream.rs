@@ -25,6 +25,39 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// How TLS is spoken to them; only of [`Scheme::Tls`].
     pub tls: Option<UpstreamTls>,
+    /// Which authority requests are sent with.
+    pub pass_host: PassHost,
+    /// How connections wait for their next request.
+    pub keepalive: Keepalive,
+}
+
+/// Which authority (`Host`) a request has on its way to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum PassHost {
+    /// The client's own.
+    Pass,
+    /// The node's.
+    #[default]
+    Node,
+    /// This one.
+    Rewrite(Arc<str>),
+}
+
+/// How connections to a node are kept for the next request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// The most that wait on one worker.
+    pub size: usize,
+    /// How long one waits at most.
+    pub idle: Duration,
+    /// How many requests one carries at most.
+    pub requests: u32,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { size: 320, idle: Duration::from_secs(60), requests: 1000 }
+    }
 }
 
 /// What is spoken to the nodes.

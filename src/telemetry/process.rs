@@ -8,7 +8,7 @@ use crate::base::id::Id;
 /// What accepting may pause for.
 const RESOURCES: [&str; 2] = ["descriptors", "memory"];
 /// The long-lived tasks.
-const TASKS: [&str; 5] = ["instances", "limits", "publish", "reconcile", "store_leases"];
+const TASKS: [&str; 6] = ["instances", "limits", "publish", "reconcile", "store_leases", "upstream_pools"];
 /// The logs that may lose lines.
 const SINKS: [&str; 1] = ["access"];
 

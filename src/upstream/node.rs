@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::http::Pool;
 use super::resolve::{Name, Unresolved};
@@ -57,6 +60,13 @@ impl Node {
     /// Its HTTP connections that wait for a request.
     pub fn pool(&self) -> &Pool {
         self.pool.get_or_init(Box::default)
+    }
+
+    /// Closes connections that have waited for longer than `idle`, and those that the node has closed.
+    pub(super) fn sweep(&self, idle: Duration, now: Instant) {
+        if let Some(pool) = self.pool.get() {
+            pool.sweep(idle, now);
+        }
     }
 
     /// Counts a session.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use super::node::Node;
 use super::resolve::{Names, Resolver, names};
@@ -10,6 +11,9 @@ use super::target::Target;
 use crate::live::nodes::NodeStatus;
 use crate::model::Upstream;
 use crate::tls::{BadClient, Client, Profile};
+
+/// How often waiting connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// All live upstreams. Cheap to clone; all clones are one registry.
 #[derive(Clone, Debug)]
@@ -51,10 +55,27 @@ impl Registry {
         Ok(target)
     }
 
+    /// Closes pooled connections that have waited for too long, or that their nodes have closed, once a second for ever.
+    pub async fn sweep(self) {
+        let mut ticks = tokio::time::interval(SWEEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let now = ticks.tick().await;
+            for target in self.held() {
+                for node in target.nodes() {
+                    node.sweep(target.spec().keepalive.idle, now);
+                }
+            }
+        }
+    }
+
+    fn held(&self) -> Vec<Arc<Target>> {
+        self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner).values().filter_map(Weak::upgrade).collect()
+    }
+
     /// Every node of every live upstream, by upstream name.
     pub fn inspect(&self) -> Vec<NodeStatus> {
-        let held: Vec<Arc<Target>> =
-            self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner).values().filter_map(Weak::upgrade).collect();
+        let held = self.held();
         let mut all: Vec<NodeStatus> =
             held.iter().flat_map(|t| t.nodes().iter().zip(&t.spec().nodes).map(|(n, s)| status(t, n, s))).collect();
         all.sort_by(|a, b| (&a.upstream, &a.node).cmp(&(&b.upstream, &b.node)));

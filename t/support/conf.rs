@@ -17,6 +17,8 @@ pub struct Conf {
     pub top: &'static str,
     /// Entries of `stream_proxy.tcp`, as YAML scalars.
     pub tcp: Vec<String>,
+    /// Entries of `node_listen`.
+    pub http: Vec<String>,
     /// Entries of `stream_proxy.udp`.
     pub udp: Vec<String>,
     /// What stands under `proxy_protocol`, in braces.
@@ -47,6 +49,7 @@ impl Conf {
         Self {
             top: "gateway",
             tcp: Vec::new(),
+            http: Vec::new(),
             udp: Vec::new(),
             proxy_protocol: None,
             admin_ip: "127.0.0.1".into(),
@@ -75,6 +78,12 @@ impl Conf {
     /// Adds a UDP listener.
     pub fn udp(mut self, entry: impl std::fmt::Display) -> Self {
         self.udp.push(entry.to_string());
+        self
+    }
+
+    /// Adds an HTTP listener: an entry as it stands in the YAML list.
+    pub fn http(mut self, entry: impl std::fmt::Display) -> Self {
+        self.http.push(entry.to_string());
         self
     }
 
@@ -109,7 +118,11 @@ impl Conf {
 
     /// The file's text for a gateway whose own folder is `dir`.
     pub fn text(&self, dir: &Path) -> String {
-        let mut out = format!("{}:\n  proxy_mode: stream\n", self.top);
+        let mode = if self.http.is_empty() { "stream" } else { "http&stream" };
+        let mut out = format!("{}:\n  proxy_mode: {mode}\n", self.top);
+        if !self.http.is_empty() {
+            writeln!(out, "  node_listen: [{}]", self.http.join(", ")).unwrap();
+        }
         if let Some(time) = &self.drain_timeout {
             writeln!(out, "  drain_timeout: {time}").unwrap();
         }

@@ -6,6 +6,7 @@ pub mod conf;
 pub mod datagram;
 pub mod etcd;
 pub mod gateway;
+pub mod h1;
 pub mod http;
 pub mod load;
 pub mod metrics;

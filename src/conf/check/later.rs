@@ -15,7 +15,6 @@ pub(super) fn notices(file: &File) -> Vec<String> {
     let unused_etcd = provider != ProviderName::Etcd && for_etcd.contains(&true);
     let unused_embedded = provider == ProviderName::Etcd && deployment.embedded.path.is_some();
     [
-        (given(&gateway.node_listen), "gateway.node_listen: this build does not serve HTTP listeners yet"),
         (
             gateway.ssl.enable == Some(true),
             "gateway.ssl.enable: this build does not serve HTTPS listeners yet; stream listeners with tls need no switch",

@@ -12,6 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::error::{Fault, Place};
 use super::file::{Etcd, File, Listen, PathOnly, ProviderName, ProxyProtocol, StreamProxy, Telemetry};
+use super::http;
 use super::stream::{Claimed, listeners};
 use super::typed::At;
 use super::{AccessLogConf, Conf, LogConf, Provider, ProxyMode};
@@ -35,7 +36,9 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
     let tcp = listeners(Transport::Tcp, tcp, &gateway.proxy_protocol)?;
     let udp = listeners(Transport::Udp, udp, &gateway.proxy_protocol)?;
     notices.extend(trusts_nobody(&tcp, &gateway.proxy_protocol));
+    let http = http::listeners(gateway.node_listen)?;
     let (tcp, udp) = served(proxy_mode, tcp, udp, &mut notices);
+    let http = if proxy_mode.http() { http } else { off(&http, &mut notices) };
 
     let fallback_sni = gateway.ssl.fallback_sni.map(fallback_sni).transpose()?;
     let prefix = prefix(deployment.etcd.prefix.clone())?;
@@ -54,12 +57,12 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
     if let Some(addr) = control_listen.filter(|addr| !addr.ip().is_loopback()) {
         notices.push(format!("telemetry.control_listen: whoever reaches {addr} can read the configuration and end sessions"));
     }
-    ports::clash(&claims, &tcp)?;
+    ports::clash(&claims, &tcp, &http)?;
     let (log, access_log) = logs(telemetry);
 
     Ok(Conf {
         proxy_mode,
-        listeners: tcp.into_iter().chain(udp).map(|claimed| claimed.listener).collect(),
+        listeners: tcp.into_iter().chain(udp).chain(http).map(|claimed| claimed.listener).collect(),
         fallback_sni,
         workers: gateway.workers,
         drain_timeout: gateway.drain_timeout.unwrap_or(DRAIN_TIMEOUT),
@@ -83,6 +86,14 @@ fn served(mode: ProxyMode, tcp: Vec<Claimed>, udp: Vec<Claimed>, notices: &mut V
     }
     notices.push("gateway.stream_proxy: off, since gateway.proxy_mode is http".to_owned());
     (Vec::new(), Vec::new())
+}
+
+/// The HTTP listeners of a mode without HTTP: none.
+fn off(http: &[Claimed], notices: &mut Vec<String>) -> Vec<Claimed> {
+    if !http.is_empty() {
+        notices.push("gateway.node_listen: off, since gateway.proxy_mode is stream".to_owned());
+    }
+    Vec::new()
 }
 
 /// A header that every client has to send and that is never believed is seldom what was meant.

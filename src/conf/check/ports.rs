@@ -12,15 +12,23 @@ pub(super) struct Claim {
     pub(super) addr: SocketAddr,
 }
 
-/// Compares the servers of the gateway itself with each other and with the stream listeners.
-pub(super) fn clash(claims: &[Claim], listeners: &[Claimed]) -> Result<(), Fault> {
+/// Compares the servers of the gateway itself with each other and with the listeners, and those of HTTP with those of TCP.
+pub(super) fn clash(claims: &[Claim], tcp: &[Claimed], http: &[Claimed]) -> Result<(), Fault> {
     for (index, claim) in claims.iter().enumerate() {
         if let Some(other) = claims.iter().skip(index + 1).find(|other| same(claim.addr, other.addr)) {
             return Err(fault(&[&other.place, &claim.place], claim.key, other.key, claim.addr, other.addr));
         }
-        for listener in listeners {
+        for listener in tcp.iter().chain(http) {
             if let Some(addr) = listener.addrs.iter().find(|addr| same(claim.addr, **addr)) {
-                return Err(fault(&[&listener.place, &claim.place], claim.key, "gateway.stream_proxy.tcp", claim.addr, *addr));
+                return Err(fault(&[&listener.place, &claim.place], claim.key, listener.key, claim.addr, *addr));
+            }
+        }
+    }
+    for listener in http {
+        for other in tcp {
+            // a wildcard beside one of its addresses can be bound, and is served
+            if let Some(addr) = listener.addrs.iter().find(|addr| other.addrs.contains(addr)) {
+                return Err(fault(&[&listener.place, &other.place], listener.key, other.key, *addr, *addr));
             }
         }
     }

@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::fields::{Fields, Found, Least};
 use super::secrets::Secrets;
 use super::{nodes, ssl};
-use crate::model::{ClientIdentity, KeyPair, Scheme, Timeouts, Upstream, UpstreamTls};
+use crate::model::{ClientIdentity, Keepalive, KeyPair, PassHost, Scheme, Timeouts, Upstream, UpstreamTls};
 
 pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> Upstream {
-    let upstream = Upstream {
+    Upstream {
         nodes: nodes::read(fields, found),
         retries: fields.number("retries", found),
         retry_timeout: fields.duration("retry_timeout", Least::Zero, found),
@@ -16,11 +16,33 @@ pub(super) fn read(fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) ->
         disabled: !fields.enabled(),
         scheme: scheme(fields),
         tls: tls(fields, secrets, found),
-    };
-    if fields.text("pass_host") == Some("rewrite") && fields.get("upstream_host").is_none() {
-        found.add(fields.at("upstream_host"), "pass_host", "`upstream_host` can't be empty when `pass_host` is `rewrite`");
+        pass_host: pass_host(fields, found),
+        keepalive: keepalive(fields, found),
     }
-    upstream
+}
+
+/// Absent is the node's own: a gateway that forwards to a site by its name has to ask for it by that name.
+fn pass_host(fields: &Fields<'_>, found: &mut Found) -> PassHost {
+    match (fields.text("pass_host"), fields.text("upstream_host")) {
+        (Some("pass"), _) => PassHost::Pass,
+        (Some("rewrite"), Some(host)) => PassHost::Rewrite(host.into()),
+        (Some("rewrite"), None) => {
+            found.add(fields.at("upstream_host"), "pass_host", "`upstream_host` can't be empty when `pass_host` is `rewrite`");
+            PassHost::Node
+        }
+        // the schema lets only `node` pass besides these
+        (Some(_) | None, _) => PassHost::Node,
+    }
+}
+
+fn keepalive(fields: &Fields<'_>, found: &mut Found) -> Keepalive {
+    let absent = Keepalive::default();
+    let Some(inner) = fields.object("keepalive_pool") else { return absent };
+    Keepalive {
+        size: inner.number::<u32>("size", found).map_or(absent.size, |n| usize::try_from(n).unwrap_or(usize::MAX)),
+        idle: inner.duration("idle_timeout", Least::Zero, found).unwrap_or(absent.idle),
+        requests: inner.number("requests", found).unwrap_or(absent.requests),
+    }
 }
 
 fn timeouts(fields: &Fields<'_>, found: &mut Found) -> Option<Timeouts> {
@@ -106,11 +128,17 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_http_are_harmless() {
+    fn fields_of_http_are_read_and_the_authority_is_the_nodes_unless_told() {
         let u = upstream(&json!({
             "nodes": {}, "pass_host": "rewrite", "upstream_host": "a.com", "keepalive_pool": {"size": 4}, "scheme": "http", "retry_timeout": 0,
         }));
         assert!(u.nodes.is_empty());
+        assert_eq!((u.pass_host, u.keepalive), (PassHost::Rewrite("a.com".into()), Keepalive { size: 4, ..Keepalive::default() }));
+        let u = upstream(&json!({"nodes": {}, "keepalive_pool": {"idle_timeout": 0.5, "requests": 7}}));
+        let kept = Keepalive { size: 320, idle: Duration::from_millis(500), requests: 7 };
+        assert_eq!((u.pass_host, u.keepalive), (PassHost::Node, kept));
+        let of = |word: &str| upstream(&json!({"nodes": {}, "pass_host": word, "upstream_host": "b"})).pass_host;
+        assert_eq!((of("pass"), of("node")), (PassHost::Pass, PassHost::Node));
     }
 
     #[test]

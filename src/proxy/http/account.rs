@@ -71,6 +71,7 @@ pub(super) struct Account {
 impl Account {
     /// The account of a request that came now.
     pub(super) fn open(front: &Arc<Front>, began: Instant, head: &request::Parts, route: Option<Arc<HttpRoute>>, revision: u64) -> Self {
+        front.begin();
         let series = route.as_ref().map_or_else(|| front.shared.unrouted.clone(), |route| route.series.clone());
         let tally = Arc::new(Tally { session: front.session.clone(), series, moved: [AtomicU64::new(0), AtomicU64::new(0)] });
         let line = front.shared.access.wants().then(|| Box::new(line(head)));
@@ -154,6 +155,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        self.front.end();
         let lasted = self.began.elapsed();
         drop(self.hold.take());
         if self.answered {

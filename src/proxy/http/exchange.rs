@@ -25,6 +25,7 @@ use super::tunnel::Tunnel;
 use crate::base::reason::Reason;
 use crate::filter::Facts;
 use crate::limit::Decision;
+use crate::model::PassHost;
 use crate::route::http::form;
 use crate::route::http::request::{Form, NeedsForm};
 use crate::snapshot::HttpRoute;
@@ -69,6 +70,7 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, requ
         Ok(found) => found,
         Err(status) => return refused(&front, began, &head, status),
     };
+    front.may_rest(matched.timeout);
     let mut account = Account::open(&front, began, &head, matched.route.clone(), matched.revision);
     let version = head.version;
     let upgrade = asked_upgrade(&head);
@@ -189,7 +191,7 @@ async fn forward(
     let mut lease = lease(target, route, matched, &mut patience, account).await?;
     let hold = head.headers.contains_key(EXPECT).then(Arc::<Hold>::default);
     let upgrade = asked_upgrade(&head);
-    transform(&mut head, front, route, &lease)?;
+    transform(&mut head, front, route, target, &lease)?;
     if let Some(protocol) = upgrade {
         head.headers.insert(UPGRADE, protocol);
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -231,17 +233,22 @@ async fn forward(
 }
 
 /// Makes of the client's head the one for the node.
-fn transform(head: &mut request::Parts, front: &Front, route: &HttpRoute, lease: &Lease) -> Result<(), Reason> {
+fn transform(head: &mut request::Parts, front: &Front, route: &HttpRoute, target: &Target, lease: &Lease) -> Result<(), Reason> {
     let host = Asked::read(head, front.secure).map(|asked| asked.host.to_owned()).map_err(|_| Reason::BadRequest)?;
     let session = &front.session;
+    let (node_authority, original_host) = match &target.spec().pass_host {
+        PassHost::Pass => (&**lease.node.label(), true),
+        PassHost::Node => (&**lease.node.label(), false),
+        PassHost::Rewrite(authority) => (&**authority, false),
+    };
     let facts = Facts {
         client: session.client().0,
         local: session.local.0,
         secure: front.secure,
         version: head.version,
         host: &host,
-        node_authority: lease.node.label(),
-        original_host: false,
+        node_authority,
+        original_host,
         client_certificate: None,
     };
     route.transforms.request(head, &facts).map_err(|_| Reason::BadRequest)?;
@@ -308,7 +315,11 @@ async fn reply(
     head.version = Version::HTTP_11;
     let mut reply = Reply::node(body, lease, patience);
     reply.on_account_of(account);
-    poll_fn(|cx| Poll::Ready(reply.settle(cx))).await;
+    poll_fn(|cx| {
+        reply.settle(cx);
+        Poll::Ready(())
+    })
+    .await;
     Response::from_parts(head, reply)
 }
 

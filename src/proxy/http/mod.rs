@@ -10,5 +10,6 @@ mod rescue;
 mod serve;
 mod toll;
 mod tunnel;
+mod waiting;
 
 pub use serve::{Front, Shared, serve};

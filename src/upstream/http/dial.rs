@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::h1::H1;
-use super::pool::Keep;
 use crate::base::reason::Reason;
+use crate::model::Keepalive;
 use crate::net::wire::Wire;
 use crate::telemetry::RouteSeries;
 use crate::upstream::balance::Tried;
@@ -28,7 +28,7 @@ pub struct Lease {
     /// How long the connect took; `None` for a connection that was waiting.
     pub connect: Option<Duration>,
     kind: u64,
-    keep: Keep,
+    keep: Keepalive,
     _in_flight: InFlight,
 }
 
@@ -57,7 +57,7 @@ impl Requests<'_> {
             let late = self.tries > 0 && self.target.retry_timeout().is_some_and(|t| began.elapsed() >= t);
             let Some(node) = self.target.next(&mut self.tried).filter(|_| !late) else { break };
             self.tries += 1;
-            let (kind, keep) = (0, Keep::default());
+            let (kind, keep) = (0, self.target.spec().keepalive);
             let in_flight = node.hold();
             let lease = |h1, connect| Lease { h1, node: node.clone(), retries: self.tries - 1, connect, kind, keep, _in_flight: in_flight };
             if let Some(h1) = node.pool().take(kind) {

@@ -9,4 +9,4 @@ mod pool;
 pub use body::{Hold, Meter, Outgoing};
 pub use dial::{Lease, Requests};
 pub use h1::{Broken, H1, Upgraded};
-pub use pool::{Keep, Pool};
+pub use pool::Pool;

@@ -10,26 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::h1::H1;
+use crate::model::Keepalive;
 
 /// Stacks of one node; workers beyond that many share.
 const STACKS: usize = 16;
-
-/// How connections are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    /// The most that wait on one worker.
-    pub size: usize,
-    /// How long one waits at most.
-    pub idle: Duration,
-    /// How many requests one carries at most.
-    pub requests: u32,
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        Self { size: 320, idle: Duration::from_secs(60), requests: 1000 }
-    }
-}
 
 /// The waiting connections of one node.
 #[derive(Debug)]
@@ -65,7 +49,7 @@ impl Pool {
     }
 
     /// Gives a connection back that is free. It is closed if enough are waiting, or if it has carried enough.
-    pub fn give(&self, h1: H1, kind: u64, keep: &Keep, now: Instant) {
+    pub fn give(&self, h1: H1, kind: u64, keep: &Keepalive, now: Instant) {
         let mut stack = self.stack();
         if h1.requests() < keep.requests && stack.len() < keep.size {
             stack.push(Waiting { h1, since: now, kind });

@@ -141,7 +141,7 @@ fn transforms_that_did_not_change_are_not_compiled_again() {
     let of = |hall: &Hall| hall.built.snapshot.http_routes.get(&fixture::id("r")).unwrap().transforms.clone();
     let with = |path: &str, order| {
         let transforms = vec![[("PathSet".to_owned(), path.to_owned())].into()];
-        Resource::Route(Arc::new(HttpRoute { transforms, order, ..fixture::http_route("r", UpstreamRef::None) }))
+        Resource::Route(Arc::new(HttpRoute { order, transforms, ..fixture::http_route("r", UpstreamRef::None) }))
     };
     let mut built = Vec::new();
     for resource in [with("/a", 1), with("/a", 2), with("/b", 2)] {
