@@ -41,10 +41,9 @@ fn one(index: usize, entry: &At<HttpEntry>, seen: &mut BTreeSet<SocketAddr>) -> 
     }
     let mut value = json!({"protocol": "http", "addr": [addr.to_string()]});
     if let Value::Object(value) = &mut value
-        && let Some(on) = enable_http2
+        && enable_http2.is_some()
     {
-        let versions = if *on { json!(["h1", "h2"]) } else { json!(["h1"]) };
-        value.insert("http".to_owned(), json!({ "versions": versions }));
+        value.insert("http".to_owned(), json!({ "versions": ["h1"] }));
     }
     let id = Id::parse(&format!("conf-http-{index}")).map_err(|bad| wrong(&bad))?;
     Ok(Claimed { key: KEY, listener: StaticListener { id, value }, place: entry.place.clone(), addrs: vec![addr] })

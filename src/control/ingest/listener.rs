@@ -223,14 +223,24 @@ mod tests {
     #[test]
     fn what_this_build_cannot_open_is_refused_by_name() {
         for (field, value, says) in [
-            ("protocol", json!("http"), "this build does not serve http listeners yet"),
             ("ssl_id", json!("site"), "this build does not serve fixed certificates on listeners yet"),
-            ("http", json!({"versions": ["h1"]}), "this build does not serve http listeners yet"),
         ] {
             let mut object = json!({"addr": 9100});
             object[field] = value;
             let (path, rule, message) = meaningless(Kind::Listener, &object);
             assert_eq!((path, rule.as_str(), message.as_str()), (format!("/{field}"), "unsupported", says));
+        }
+    }
+
+    #[test]
+    fn fields_of_http_belong_to_http_listeners_and_those_of_l4_to_the_others() {
+        for (object, field) in [
+            (json!({"addr": 9100, "http": {"versions": ["h1"]}}), "/http"),
+            (json!({"addr": 9100, "protocol": "http", "stream_route_id": "1"}), "/stream_route_id"),
+            (json!({"addr": 9100, "protocol": "http", "proxy_protocol_to_upstream": "v1"}), "/proxy_protocol_to_upstream"),
+        ] {
+            let (path, rule, _) = meaningless(Kind::Listener, &object);
+            assert_eq!((path.as_str(), rule.as_str()), (field, "not_applicable"), "{object}");
         }
     }
 }
