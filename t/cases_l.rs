@@ -134,7 +134,6 @@ fn what_an_upstream_may_not_be() {
         ("L55", node("127.0.0.1", json!(0), json!(1)), none, "/nodes"),
         ("L55", node("127.#.%.1", json!(80), json!(1)), none, "/nodes"),
         ("not yet", with("type", json!("chash")), "chash", "/type"),
-        ("not yet", with("scheme", json!("tls")), "scheme", "/scheme"),
         ("not yet", with("checks", json!({"active": {"type": "tcp"}})), "checks", "/checks"),
     ] {
         let answer = admin.put("upstreams", "1", &value);

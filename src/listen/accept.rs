@@ -56,7 +56,7 @@ async fn next(listener: &TcpListener, gate: &Arc<Gate>, context: &Arc<Context>) 
 
 fn start(stream: TcpStream, peer: SocketAddr, gate: &Arc<Gate>, context: &Arc<Context>) {
     let place = context.budget.take();
-    task::spawn(conn::serve(stream, peer, gate.clone(), context.clone(), place));
+    task::spawn(conn::serve(stream, peer, gate, context.clone(), place));
 }
 
 fn exhausted(error: &io::Error) -> bool {

@@ -31,12 +31,12 @@ use crate::snapshot::PortSpec;
 pub(super) fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    gate: Arc<Gate>,
+    gate: &Gate,
     context: Arc<Context>,
     place: Option<Place>,
-) -> impl Future<Output = ()> {
+) -> impl Future<Output = ()> + use<> {
     let spec = gate.spec();
-    let mut guard = ConnGuard::register(&context, arrival(&stream, peer, &gate, &spec));
+    let mut guard = ConnGuard::register(&context, arrival(&stream, peer, gate, &spec));
     async move {
         let mut ready = if opening::awaited(&spec.listener) && place.is_some() {
             Box::pin(open(stream, &mut guard, &context, &spec)).await
@@ -121,7 +121,7 @@ fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Res
 mod tests {
     use super::*;
 
-    fn size<A, B, C, D, E, F>(_: fn(A, B, C, D, E) -> F) -> usize {
+    fn size<'a, A, B, C, D, F>(_: impl Fn(A, B, &'a Gate, C, D) -> F) -> usize {
         size_of::<F>()
     }
 
