@@ -373,3 +373,107 @@ fn a_flood_of_sources_is_bounded_and_takes_nothing_from_a_session() {
         one.ping(b"after");
     });
 }
+
+/// A limit, on the route to a node.
+fn limited(node: &str, limit: &Value) -> Value {
+    with(to(node), "limit", limit.clone())
+}
+
+impl Udp {
+    /// Asked and let pass, asked and refused.
+    fn asked(&self) -> (u64, u64) {
+        let count = |name: &str| self.gateway.count(name, &[("route", "r")]);
+        (count("sluice_limiter_allowed_total"), count("sluice_limiter_rejections_total"))
+    }
+}
+
+#[test]
+fn a_limit_of_pace_counts_each_datagram() {
+    for policy in ["fixed_window", "sliding_window", "token_bucket"] {
+        let server = echo();
+        let limit = |permits: u32| json!({"policy": policy, "permit_limit": permits, "window": "1h"});
+        let udp = gateway(&limited(&server.node(), &limit(5)));
+        let (one, other) = (client(udp.addr), client(udp.addr));
+        for n in 0..3_u8 {
+            one.ping(&[n]);
+        }
+        other.ping(b"a");
+        other.ping(b"b");
+        for _ in 0..4 {
+            one.say(b"too many");
+        }
+        soon("each is counted", || (udp.dropped("limited"), udp.asked()) == (4, (5, 4)));
+        // its first datagram passes no more: no session begins
+        client(udp.addr).say(b"too late");
+        soon("told as refused", || udp.gateway.closed_for("r", "limited") == 1);
+        assert_eq!((udp.dropped("limited"), udp.asked(), udp.datagrams("in"), udp.active()), (5, (5, 5), 5, 2), "{policy}");
+        // other numbers of the same limit count for sessions that run
+        if policy != "token_bucket" {
+            udp.gateway.put_live("stream_routes", "r", &limited(&server.node(), &limit(7)));
+            one.ping(b"once more");
+            one.ping(b"and again");
+            one.say(b"too many");
+            soon("the larger number is used up", || udp.asked() == (7, 6));
+        }
+        assert_eq!(server.received(), udp.datagrams("in"));
+    }
+}
+
+#[test]
+fn a_concurrency_limit_holds_a_permit_as_long_as_a_session_lives() {
+    let server = echo();
+    let limit = json!({"policy": "concurrency", "permit_limit": 2, "queue_limit": 10});
+    let udp = gateway(&with(limited(&server.node(), &limit), "timeout", json!("1m")));
+    let (one, other, third) = (client(udp.addr), client(udp.addr), client(udp.addr));
+    for n in 0..20_u8 {
+        one.ping(&[n]);
+        other.ping(&[n]);
+    }
+    third.say(b"no place");
+    assert_eq!(third.within(QUIET), None, "a datagram never waits");
+    assert_eq!((udp.asked(), udp.dropped("limited"), udp.active()), ((2, 1), 1, 2));
+    assert_eq!(udp.gateway.control("GET", "/v1/limits/r").json()["queued"], 0);
+    let id = udp.gateway.control_list("/v1/sessions")[0]["id"].as_u64().unwrap();
+    assert!(udp.gateway.control("DELETE", &format!("/v1/sessions/{id}")).ok());
+    udp.ended("admin_killed", 1);
+    third.ping(b"the place of the first");
+    assert_eq!((udp.asked(), udp.active()), ((3, 1), 2));
+}
+
+#[test]
+fn a_flood_beyond_the_limit_of_one_client_takes_nothing_from_another() {
+    let server = echo();
+    let limit = json!({"policy": "token_bucket", "by": "key", "permit_limit": 20, "window": "1h"});
+    let udp = gateway(&limited(&server.node(), &limit));
+    let flood = client_from("127.0.0.2:0".parse().unwrap(), udp.addr);
+    let calm = client_from("127.0.0.3:0".parse().unwrap(), udp.addr);
+    for n in 0..20_u8 {
+        for _ in 0..50 {
+            flood.say(b"flood");
+        }
+        calm.ping(&[n]);
+    }
+    soon("the flood has its own count", || (udp.datagrams("in"), udp.dropped("limited"), udp.asked()) == (40, 980, (40, 980)));
+    assert_eq!(server.received(), 40);
+}
+
+#[test]
+fn the_global_limit_counts_datagrams_and_none_exempts() {
+    let server = echo();
+    let udp = gateway(&to(&server.node()));
+    udp.gateway.put_live("settings", "global", &json!({"limit": {"policy": "fixed_window", "permit_limit": 2, "window": "1h"}}));
+    let one = client(udp.addr);
+    one.ping(b"1");
+    one.ping(b"2");
+    one.say(b"3");
+    soon("the third is dropped", || udp.dropped("limited") == 1);
+    udp.gateway.put_live("stream_routes", "r", &limited(&server.node(), &json!({"policy": "none"})));
+    // a session keeps the limit that it began with
+    one.say(b"4");
+    soon("so is the fourth", || udp.dropped("limited") == 2);
+    let other = client(udp.addr);
+    for n in 0..9_u8 {
+        other.ping(&[n]);
+    }
+    assert_eq!(udp.asked(), (2, 2));
+}

@@ -184,7 +184,7 @@ impl World {
             }
             None => Arrival::New,
         };
-        assert_eq!(self.flows.arrive(&key, datagrams, self.now), expected);
+        assert_eq!(self.flows.arrive(&key, self.now), expected);
         match expected {
             Arrival::New => self.open(key, datagrams),
             Arrival::Known(id) => self.arrived(id, datagrams),
@@ -193,6 +193,7 @@ impl World {
     }
 
     fn arrived(&mut self, id: FlowId, datagrams: u32) {
+        self.flows.get_mut(id).unwrap().arrived(datagrams, self.now);
         let shadow = self.model.sessions.get_mut(&id).unwrap();
         shadow.last = self.now;
         shadow.budget += u64::from(shadow.terms.responses.unwrap_or(0)) * u64::from(datagrams);
@@ -221,7 +222,7 @@ impl World {
         let (now, tries_left) = (self.now, terms.retries);
         let shadow = Shadow { key, route, terms, began: now, last: now, budget: 0, answered: false, tries_left };
         self.model.sessions.insert(id, shadow);
-        assert_eq!(self.flows.arrive(&key, datagrams, now), Arrival::Known(id));
+        assert_eq!(self.flows.arrive(&key, now), Arrival::Known(id));
         self.arrived(id, datagrams);
     }
 

@@ -19,6 +19,8 @@ pub enum DropReason {
     Overload,
     /// The listener was removed, and it belongs to no session that runs.
     ListenerRemoved,
+    /// The limit of its route had no permit for it.
+    Limited,
     /// A reply of a route that relays none, or more than it relays.
     Unasked,
     /// The socket towards its receiver took no more, or refused it.
@@ -29,7 +31,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoRoute,
         Self::NoUpstream,
         Self::NoNode,
@@ -37,6 +39,7 @@ impl DropReason {
         Self::SourceRate,
         Self::Overload,
         Self::ListenerRemoved,
+        Self::Limited,
         Self::Unasked,
         Self::Unsent,
         Self::ReceiveBuffer,
@@ -52,6 +55,7 @@ impl DropReason {
             Self::SourceRate => "source_rate",
             Self::Overload => "overload",
             Self::ListenerRemoved => "listener_removed",
+            Self::Limited => "limited",
             Self::Unasked => "unasked",
             Self::Unsent => "unsent",
             Self::ReceiveBuffer => "receive_buffer",

@@ -15,7 +15,7 @@ use crate::base::addr::{Local, Remote, canonical};
 use crate::base::task;
 use crate::live::sessions::{Arrival, Session};
 use crate::proxy::tcp::Outcome;
-use crate::proxy::udp::shell::{Front, Guard, Parts, Shell};
+use crate::proxy::udp::shell::{Front, Guard, Parts, Ruling, Shell};
 use crate::proxy::udp::sources::{Pace, Sources};
 use crate::route::l4::Ask;
 use crate::snapshot::L4Route;
@@ -38,10 +38,12 @@ struct Entered {
 impl Front for Door {
     type Guard = Entered;
 
-    fn route(&self, client: SocketAddr, local: SocketAddr) -> (Option<Arc<L4Route>>, u64) {
+    fn route(&self, client: SocketAddr, local: SocketAddr) -> Ruling {
         let snapshot = self.context.cell.load();
         let ask = Ask { client: canonical(client).ip(), server: canonical(local), sni: None };
-        (snapshot.route_for(&self.gate.spec(), &ask).cloned(), snapshot.revision())
+        let route = snapshot.route_for(&self.gate.spec(), &ask).cloned();
+        let limiter = route.as_ref().and_then(|route| snapshot.limiter(&route.limit)).cloned();
+        Ruling { route, limiter, revision: snapshot.revision() }
     }
 
     fn register(&self, client: SocketAddr, local: SocketAddr, route: Option<&L4Route>, revision: u64) -> Entered {

@@ -222,9 +222,7 @@ mod tests {
 
     #[test]
     fn what_this_build_cannot_open_is_refused_by_name() {
-        for (field, value, says) in [
-            ("ssl_id", json!("site"), "this build does not serve fixed certificates on listeners yet"),
-        ] {
+        for (field, value, says) in [("ssl_id", json!("site"), "this build does not serve fixed certificates on listeners yet")] {
             let mut object = json!({"addr": 9100});
             object[field] = value;
             let (path, rule, message) = meaningless(Kind::Listener, &object);

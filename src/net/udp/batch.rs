@@ -170,6 +170,15 @@ impl Batch {
         self.lost
     }
 
+    /// Forgets all but the first so many datagrams of a slot, which has at least one left.
+    pub fn keep(&mut self, slot: usize, datagrams: usize) {
+        if let Some(got) = self.got.get_mut(slot)
+            && got.segment > 0
+        {
+            got.length = got.length.min(got.segment.saturating_mul(datagrams.max(1)));
+        }
+    }
+
     /// The first datagram in a slot.
     pub fn first(&self, slot: usize) -> Option<&[u8]> {
         let got = self.got.get(slot)?;
@@ -436,6 +445,15 @@ mod tests {
         for n in 0_u8..10 {
             assert_eq!((sink.recv(&mut buffer).unwrap(), buffer[0]), (100, n));
         }
+        batch.keep(0, 7);
+        assert_eq!((batch.got()[0].datagrams(), batch.got()[0].bytes()), (7, 700));
+        batch.queue(0, 0, Some(way));
+        batch.flush(other.as_fd(), |p| assert_eq!(p.datagrams, 7)).unwrap();
+        for n in 0_u8..7 {
+            assert_eq!((sink.recv(&mut buffer).unwrap(), buffer[0]), (100, n));
+        }
+        batch.keep(0, 1);
+        assert_eq!((batch.first(0).unwrap(), batch.got()[0].datagrams()), ([0; 100].as_slice(), 1));
     }
 
     #[test]

@@ -130,6 +130,13 @@ impl<S> Flow<S> {
         self.answered
     }
 
+    /// So many datagrams of its client came, and may be passed on.
+    pub fn arrived(&mut self, datagrams: u32, now: Millis) {
+        self.last = now;
+        let more = u64::from(self.terms.responses.unwrap_or(0)).saturating_mul(u64::from(datagrams));
+        self.budget = self.budget.saturating_add(more);
+    }
+
     /// Counts datagrams that were passed on to the node.
     pub const fn passed_in(&mut self, datagrams: u64) {
         let [inward, _] = &mut self.datagrams;
@@ -208,14 +215,11 @@ impl<S> Flows<S> {
         self.closed = closed;
     }
 
-    /// So many datagrams came from a client.
-    pub fn arrive(&mut self, key: &Key, datagrams: u32, now: Millis) -> Arrival {
+    /// Datagrams came from a client. Those of a session count for it only once it is told with [`Flow::arrived`].
+    pub fn arrive(&mut self, key: &Key, now: Millis) -> Arrival {
         if let Some(index) = self.index.get(key).copied()
-            && let Some((turn, flow)) = self.rows.at(index)
+            && let Some((turn, _)) = self.rows.at(index)
         {
-            flow.last = now;
-            let more = u64::from(flow.terms.responses.unwrap_or(0)).saturating_mul(u64::from(datagrams));
-            flow.budget = flow.budget.saturating_add(more);
             return Arrival::Known(FlowId { index, turn });
         }
         if self.closed {
@@ -227,7 +231,7 @@ impl<S> Flows<S> {
         Arrival::New
     }
 
-    /// Begins the session of datagrams that were [`Arrival::New`]; then they arrive once more. `make` gets the session's name, and what
+    /// Begins the session of datagrams that were [`Arrival::New`]. `make` gets the session's name, and what
     /// it answers is kept with it; it is not called where there is no place, which is an error of `None`.
     pub fn open<E>(
         &mut self,

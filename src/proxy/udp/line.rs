@@ -1,14 +1,16 @@
 //! The node's side of one UDP session: its socket, which node it is, and the way to the next one.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use tokio::time::Instant;
 
 use super::flow::{FlowId, Millis, Terms};
 use super::shell::Guard;
+use super::toll::Toll;
 use crate::base::datagram::DropReason;
 use crate::base::meter::Direction;
 use crate::base::reason::Reason;
@@ -33,6 +35,8 @@ pub(super) struct Line<G> {
     picker: Picker,
     pub(super) route: Arc<L4Route>,
     pub(super) guard: G,
+    /// Boxed: most sessions have no limit.
+    toll: Option<Box<Toll>>,
     /// The first datagram, while no node has answered and another one could.
     held: Option<Box<[u8]>>,
     pub(super) retries: usize,
@@ -55,13 +59,18 @@ pub(super) struct Unreached {
 }
 
 impl<G> Line<G> {
-    pub(super) fn new(reached: Reached, picker: Picker, route: Arc<L4Route>, guard: G, retries: usize) -> Self {
+    pub(super) fn new(reached: Reached, picker: Picker, route: Arc<L4Route>, guard: G, toll: Option<Toll>, retries: usize) -> Self {
         let Reached { socket, node, in_flight } = reached;
-        Self { socket, node, on_node: in_flight, picker, route, guard, held: None, retries }
+        Self { socket, node, on_node: in_flight, picker, route, guard, toll: toll.map(Box::new), held: None, retries }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// How many of so many datagrams of the client its limit lets pass.
+    pub(super) fn pass(&self, client: IpAddr, datagrams: u32, now: Instant) -> u32 {
+        self.toll.as_ref().map_or(datagrams, |toll| toll.pass(client, datagrams, now))
     }
 
     /// Keeps a copy of the first datagram, should another node have to get it.
@@ -114,7 +123,7 @@ impl<G: Guard> Line<G> {
     /// Ends the session and closes its socket.
     pub(super) fn close(self, reason: Reason, datagrams: [u64; 2]) {
         let outcome = Outcome { reason, node: Some(self.node), retries: self.retries, connect: None };
-        drop((self.socket, self.on_node));
+        drop((self.socket, self.on_node, self.toll));
         self.guard.close(&outcome, datagrams);
     }
 }
@@ -202,6 +211,7 @@ pub(super) fn drop_reason(reason: Reason) -> DropReason {
         Reason::NoUpstream => DropReason::NoUpstream,
         Reason::SessionTableFull => DropReason::SessionTableFull,
         Reason::Overload => DropReason::Overload,
+        Reason::Limited => DropReason::Limited,
         _ => DropReason::NoNode,
     }
 }

@@ -6,6 +6,7 @@ mod line;
 pub mod places;
 pub mod shell;
 pub mod sources;
+mod toll;
 mod wheel;
 
 /// A number of datagrams or bytes as it is counted.

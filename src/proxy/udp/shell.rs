@@ -21,9 +21,11 @@ use super::flow::{Arrival, Failure, FlowId, Flows, Key, Millis, Reply};
 use super::line::{self, Fault, Line, Unreached, fault};
 use super::places::Places;
 use super::sources::Sources;
+use super::toll::Toll;
 use crate::base::datagram::DropReason;
 use crate::base::meter::Direction;
 use crate::base::reason::Reason;
+use crate::limit::Limiter;
 use crate::live::sessions::Session;
 use crate::net::udp::batch::{Batch, SLOTS, Way};
 use crate::net::udp::ready::{Ready, watch};
@@ -50,8 +52,8 @@ pub trait Front: Send + 'static {
     /// A session's place in the registry, the metrics and the log.
     type Guard: Guard;
 
-    /// The route of a session, and the revision of the configuration that says so.
-    fn route(&self, client: SocketAddr, local: SocketAddr) -> (Option<Arc<L4Route>>, u64);
+    /// What the configuration of the moment says of a session.
+    fn route(&self, client: SocketAddr, local: SocketAddr) -> Ruling;
     /// Registers a session.
     fn register(&self, client: SocketAddr, local: SocketAddr, route: Option<&L4Route>, revision: u64) -> Self::Guard;
     /// The series of what belongs to no route.
@@ -60,6 +62,17 @@ pub trait Front: Send + 'static {
     fn has_room(&self) -> bool;
     /// Whether no session may begin any more.
     fn closed(&self) -> bool;
+}
+
+/// What a session begins with.
+#[derive(Debug)]
+pub struct Ruling {
+    /// Its route.
+    pub route: Option<Arc<L4Route>>,
+    /// The limit that counts for the route.
+    pub limiter: Option<Arc<Limiter>>,
+    /// The revision of the configuration that says so.
+    pub revision: u64,
 }
 
 /// A registered session; dropping it ends it too.
@@ -182,67 +195,93 @@ impl<F: Front> Shell<F> {
     }
 
     /// Notes which session a slot belongs to.
-    fn place(&mut self, batch: &Batch, slot: usize, now: Millis) {
+    fn place(&mut self, batch: &mut Batch, slot: usize, now: Millis) {
         let Some(got) = batch.got().get(slot) else { return };
         let Some(client) = got.from else { return };
         let datagrams = u32::try_from(got.datagrams()).unwrap_or(u32::MAX);
         let key = Key { client, local: got.to.unwrap_or(self.bound.ip()) };
-        let mut arrival = self.flows.arrive(&key, datagrams, now);
-        if arrival == Arrival::New {
-            if !self.open(key, datagrams, now) {
-                return;
-            }
-            arrival = self.flows.arrive(&key, datagrams, now);
+        let (id, passed) = match self.flows.arrive(&key, now) {
+            Arrival::Known(id) => (id, None),
+            Arrival::New => match self.open(key, datagrams, now) {
+                Some((id, passed)) => (id, Some(passed)),
+                None => return,
+            },
+            Arrival::Refused(reason) => return self.front.unrouted().dropped(reason, u64::from(datagrams)),
+        };
+        let at = self.began + Duration::from_millis(now);
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        // what began the session has been asked for with it
+        let passed = passed.unwrap_or_else(|| flow.line.pass(client.ip(), datagrams, at));
+        if passed < datagrams {
+            flow.line.dropped(DropReason::Limited, usize::try_from(datagrams - passed).unwrap_or(0));
+            batch.keep(slot, usize::try_from(passed).unwrap_or(0));
         }
-        match arrival {
-            Arrival::Known(id) => self.order.push((id, slot)),
-            Arrival::Refused(reason) => self.front.unrouted().dropped(reason, u64::from(datagrams)),
-            Arrival::New => {}
+        if passed > 0 {
+            flow.arrived(passed, now);
+            self.order.push((id, slot));
         }
     }
 
-    /// Begins a session. False: it could not, and its datagrams are counted as dropped.
-    fn open(&mut self, key: Key, datagrams: u32, now: Millis) -> bool {
+    /// Begins a session; answers with how many of its datagrams may pass. `None`: it could not, and they are counted as dropped.
+    fn open(&mut self, key: Key, datagrams: u32, now: Millis) -> Option<(FlowId, u32)> {
         let local = SocketAddr::new(key.local, self.bound.port());
-        let (route, revision) = self.front.route(key.client, local);
-        let outcome = match &route {
+        let ruling = self.front.route(key.client, local);
+        let outcome = match &ruling.route {
             None => Outcome::early(Reason::NoRoute),
-            Some(route) => match self.connect(key, local, route, revision, now) {
-                Ok(()) => return true,
+            Some(route) => match self.connect(key, local, route, &ruling, datagrams, now) {
+                Ok(opened) => return Some(opened),
                 Err(outcome) => outcome,
             },
         };
-        self.refuse(&key, route.as_deref(), revision, &outcome, datagrams, now);
-        false
+        self.refuse(&key, &ruling, &outcome, datagrams, now);
+        None
     }
 
-    fn connect(&mut self, key: Key, local: SocketAddr, route: &Arc<L4Route>, revision: u64, now: Millis) -> Result<(), Outcome> {
+    fn connect(
+        &mut self,
+        key: Key,
+        local: SocketAddr,
+        route: &Arc<L4Route>,
+        ruling: &Ruling,
+        datagrams: u32,
+        now: Millis,
+    ) -> Result<(FlowId, u32), Outcome> {
         let Some(target) = &route.target else { return Err(Outcome::early(Reason::NoUpstream)) };
         if !self.front.has_room() {
             return Err(Outcome::early(Reason::Overload));
         }
+        let at = self.began + Duration::from_millis(now);
+        let (toll, passed) = match &ruling.limiter {
+            None => (None, datagrams),
+            Some(limiter) => {
+                let entered = Toll::enter(limiter, route, key.client.ip(), datagrams, at);
+                let (toll, passed) = entered.ok_or_else(|| Outcome::early(Reason::Limited))?;
+                (Some(toll), passed)
+            }
+        };
         let (front, ready, bell) = (&self.front, &self.nodes, &self.bell);
         let opened = self.flows.open(key, &route.id, line::terms(route), now, |id| {
             let mut picker = Picker::default();
             let most = target.retries().saturating_add(1);
             let (reached, tries) = line::reach(target, route, &mut picker, ready, id, most)?;
-            let guard = front.register(key.client, local, Some(route), revision);
+            let guard = front.register(key.client, local, Some(route), ruling.revision);
             let waker = Waker::from(bell.clone());
             // only to be heard when somebody asks; nobody can have asked yet
             let _ = guard.session().poll_end(&mut Context::from_waker(&waker));
-            let line = Line::new(reached, picker, route.clone(), guard, tries.saturating_sub(1));
+            let line = Line::new(reached, picker, route.clone(), guard, toll, tries.saturating_sub(1));
             line.guard.session().set_node(line.node.label().clone());
             Ok(line)
         });
         match opened {
-            Ok(_) => Ok(()),
+            Ok(id) => Ok((id, passed)),
             Err(None) => Err(Outcome::early(Reason::SessionTableFull)),
             Err(Some(Unreached { reason, node, tries })) => Err(Outcome { reason, node, retries: tries.saturating_sub(1), connect: None }),
         }
     }
 
     /// Counts datagrams that could begin no session, and tells of the session that was not; of a flood, only of the first ones.
-    fn refuse(&mut self, key: &Key, route: Option<&L4Route>, revision: u64, outcome: &Outcome, datagrams: u32, now: Millis) {
+    fn refuse(&mut self, key: &Key, ruling: &Ruling, outcome: &Outcome, datagrams: u32, now: Millis) {
+        let route = ruling.route.as_deref();
         let series = route.map_or_else(|| self.front.unrouted(), |r| &*r.series);
         series.dropped(line::drop_reason(outcome.reason), u64::from(datagrams));
         let (second, told) = &mut self.told;
@@ -252,7 +291,7 @@ impl<F: Front> Shell<F> {
         *told = told.saturating_add(1);
         if *told <= REFUSALS {
             let local = SocketAddr::new(key.local, self.bound.port());
-            self.front.register(key.client, local, route, revision).close(outcome, [0, 0]);
+            self.front.register(key.client, local, route, ruling.revision).close(outcome, [0, 0]);
         }
     }
 
