@@ -222,12 +222,9 @@ mod tests {
 
     #[test]
     fn what_this_build_cannot_open_is_refused_by_name() {
-        for (field, value, says) in [("ssl_id", json!("site"), "this build does not serve fixed certificates on listeners yet")] {
-            let mut object = json!({"addr": 9100});
-            object[field] = value;
-            let (path, rule, message) = meaningless(Kind::Listener, &object);
-            assert_eq!((path, rule.as_str(), message.as_str()), (format!("/{field}"), "unsupported", says));
-        }
+        let (path, rule, message) = meaningless(Kind::Listener, &json!({"addr": 9100, "ssl_id": "site"}));
+        let says = "this build does not serve fixed certificates on listeners yet";
+        assert_eq!((path.as_str(), rule.as_str(), message.as_str()), ("/ssl_id", "unsupported", says));
     }
 
     #[test]

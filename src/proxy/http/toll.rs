@@ -100,7 +100,7 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
         let (key, value) = pair.split_at_checked(at)?;
         key.trim_ascii().eq_ignore_ascii_case(name.as_bytes()).then(|| value.get(1..).unwrap_or_default().trim_ascii())
     };
-    pairs.filter_map(named).last()
+    pairs.filter_map(named).next_back()
 }
 
 #[cfg(test)]
