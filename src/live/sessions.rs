@@ -135,7 +135,8 @@ impl Session {
 
     /// Asks the session to end as soon as nothing is under way on it. Sessions of protocols that know no such moment go on.
     pub fn finish(&self) {
-        if !self.finish.swap(true, Ordering::AcqRel) {
+        // a waker is used up by a call: who knows nothing of finishing would not hear of the end that follows
+        if self.protocol == Protocol::Http && !self.finish.swap(true, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
