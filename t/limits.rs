@@ -24,8 +24,12 @@ struct Scene {
 
 impl Scene {
     fn start() -> Self {
+        Self::of(Conf::new())
+    }
+
+    fn of(conf: Conf) -> Self {
         let port = ports::free();
-        Self { gateway: Gateway::start(Conf::new().tcp(port)), addr: ports::local(port) }
+        Self { gateway: Gateway::start(conf.tcp(port)), addr: ports::local(port) }
     }
 
     fn route(&self, node: &str, more: &Value) {
@@ -75,7 +79,8 @@ fn ten_clients_of_a_database_run_five_wait_in_order_and_the_rest_are_closed_at_o
     namespace::network("limits::ten_clients_of_a_database_run_five_wait_in_order_and_the_rest_are_closed_at_once", || {
         let dir = tempfile::tempdir().unwrap();
         let _mariadb = mariadb(dir.path());
-        let scene = Scene::start();
+        // on one worker sessions ask the limit in the order in which they are numbered
+        let scene = Scene::of(Conf::new().workers(1));
         scene.route("127.0.0.1:3306", &json!({"limit": {"policy": "concurrency", "permit_limit": 10, "queue_limit": 5}}));
 
         let mut running: Vec<TcpStream> = Vec::new();

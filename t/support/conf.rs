@@ -29,6 +29,7 @@ pub struct Conf {
     pub control_port: u16,
     pub admin_key: String,
     pub drain_timeout: Option<String>,
+    pub workers: Option<usize>,
     /// The members of an etcd cluster, which then is the store, and what else is said of it.
     pub etcd: Vec<String>,
     pub etcd_login: Option<(String, String)>,
@@ -58,6 +59,7 @@ impl Conf {
             control_port: ports::free(),
             admin_key: KEY.into(),
             drain_timeout: None,
+            workers: None,
             store: None,
             etcd: Vec::new(),
             etcd_login: None,
@@ -111,6 +113,12 @@ impl Conf {
         self
     }
 
+    /// So many data workers.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
     pub fn drain_timeout(mut self, text: &str) -> Self {
         self.drain_timeout = Some(text.into());
         self
@@ -122,6 +130,9 @@ impl Conf {
         let mut out = format!("{}:\n  proxy_mode: {mode}\n", self.top);
         if !self.http.is_empty() {
             writeln!(out, "  node_listen: [{}]", self.http.join(", ")).unwrap();
+        }
+        if let Some(workers) = self.workers {
+            writeln!(out, "  workers: {workers}").unwrap();
         }
         if let Some(time) = &self.drain_timeout {
             writeln!(out, "  drain_timeout: {time}").unwrap();
