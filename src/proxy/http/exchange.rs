@@ -186,7 +186,8 @@ async fn forward(
     matched: &Matched,
     account: &mut Account,
 ) -> Result<Answered, Reason> {
-    let Some(target) = &route.target else { return Err(Reason::NoUpstream) };
+    // a node that expects TLS must not be sent a request in the clear
+    let Some(target) = route.target.as_ref().filter(|target| target.client().is_none()) else { return Err(Reason::NoUpstream) };
     let mut patience = Patience::new(account.began(), matched.timeout);
     let mut lease = lease(target, route, matched, &mut patience, account).await?;
     let hold = head.headers.contains_key(EXPECT).then(Arc::<Hold>::default);
