@@ -33,6 +33,7 @@ mod durability;
 mod edits;
 mod etcd_faults;
 mod http;
+mod http2;
 mod import;
 mod instances;
 mod last_good;
