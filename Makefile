@@ -79,7 +79,7 @@ bench: setup-build setup-bench
 	$(CARGO) bench --manifest-path bench/lookup/Cargo.toml --target-dir target
 
 faults: setup-build setup-test
-	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults slow_http --nocapture
+	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults slow_http http2_floods --nocapture
 
 # asks a running gateway whatever its own description of the Admin API allows, and what it does not
 schemathesis: setup-build setup-schemathesis

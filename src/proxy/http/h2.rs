@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::exchange::exchange;
+use super::flood::{self, Measured};
 use super::framing;
 use super::serve::Front;
 use crate::base::reason::Reason;
@@ -67,7 +68,7 @@ pub(super) async fn serve(io: Rewind, front: Arc<Front>) -> Reason {
             async move { Ok::<_, Infallible>(exchange(front, verdict, head, body).await) }
         })
     };
-    let mut conn = pin!(builder().serve_connection(TokioIo::new(io), service));
+    let mut conn = pin!(builder().serve_connection(TokioIo::new(Measured::new(io, front.clone())), service));
     let mut quiet = Quiet::new(Instant::now());
     let mut finishing = false;
     let ended = poll_fn(|cx| {
@@ -92,6 +93,10 @@ pub(super) async fn serve(io: Rewind, front: Arc<Front>) -> Reason {
     match ended {
         Err(reason) => reason,
         Ok(Ok(())) => Reason::Ok,
+        Ok(Err(error)) if flood::is_cause(&error) => {
+            tracing::debug!(session = front.session().id, "a flood of HTTP/2 frames");
+            Reason::BadRequest
+        }
         Ok(Err(error)) => {
             tracing::debug!(session = front.session().id, %error, "HTTP/2 connection");
             Reason::ClientReset

@@ -3,6 +3,7 @@
 mod account;
 mod asked;
 mod exchange;
+mod flood;
 mod forward;
 pub mod framing;
 mod h2;
