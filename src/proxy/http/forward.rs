@@ -8,7 +8,6 @@ use std::task::Poll;
 use hyper::body::{Body as _, Incoming};
 use hyper::http::request;
 use hyper::{Request, Response, StatusCode, Version};
-use tokio::time::Instant;
 
 use super::account::Account;
 use super::leave::Upgrade;
@@ -18,8 +17,8 @@ use super::patience::Patience;
 use super::serve::Front;
 use crate::base::reason::Reason;
 use crate::snapshot::HttpRoute;
+use crate::upstream::Target;
 use crate::upstream::http::{Broken, Hold, Lease, Outgoing, Requests};
-use crate::upstream::{Target, Tried};
 
 /// A node's answer, and what it comes on.
 pub(super) struct Answered {
@@ -30,7 +29,7 @@ pub(super) struct Answered {
 
 /// Sends a request to a node of the route and waits for the head of its answer.
 pub(super) async fn forward(
-    front: &Front,
+    front: &Arc<Front>,
     mut head: request::Parts,
     body: Arrived,
     upgrade: Option<&Upgrade>,
@@ -40,7 +39,7 @@ pub(super) async fn forward(
 ) -> Result<Answered, Reason> {
     // a node that expects TLS must not be sent a request in the clear
     let Some(target) = route.target.as_ref().filter(|target| target.client().is_none()) else { return Err(Reason::NoUpstream) };
-    let mut patience = Patience::new(account.began(), matched.timeout);
+    let mut patience = Patience::of(front, matched.timeout);
     let mut lease = lease(target, route, matched, &mut patience, account).await?;
     let hold = outward::expects(&mut head, &lease.link).then(Arc::<Hold>::default);
     outward::transform(&mut head, front, route, target, &lease)?;
@@ -66,7 +65,7 @@ pub(super) async fn forward(
         });
     }
     loop {
-        patience.begin(Instant::now());
+        patience.begin();
         let sent = {
             let mut sent = pin!(lease.link.send(request));
             poll_fn(|cx| match sent.as_mut().poll(cx) {
@@ -96,7 +95,7 @@ async fn lease(
     patience: &mut Patience,
     account: &mut Account,
 ) -> Result<Lease, Reason> {
-    let mut way = Requests { target, connect_timeout: matched.connect_timeout, series: &route.series, tried: Tried::default(), tries: 0 };
+    let way = Requests { target, connect_timeout: matched.connect_timeout, series: &route.series };
     match way.lease(account.began(), patience.timer()).await {
         Ok(lease) => {
             account.reached(Some(lease.node.label().clone()), lease.retries, lease.connect);

@@ -50,7 +50,7 @@ pub(super) async fn find(front: &Front, head: &request::Parts, body: Incoming, b
     if let Ok(matched) = find_by(front, head, &asked, Form::Unread, began) {
         return Ok((matched, Arrived::Streaming(body)));
     }
-    let bytes = read_form(front, body, began).await?;
+    let bytes = read_form(front, body).await?;
     let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let fields = form::fields(content_type, &bytes);
     let matched = find_by(front, head, &asked, Form::Fields(&fields), began).map_err(|NeedsForm| StatusCode::BAD_REQUEST)?;
@@ -71,10 +71,10 @@ fn find_by(front: &Front, head: &request::Parts, asked: &Asked<'_>, form: Form<'
 }
 
 /// Reads a body that a statement has to see.
-async fn read_form(front: &Front, mut body: Incoming, began: Instant) -> Result<Bytes, StatusCode> {
+async fn read_form(front: &Front, mut body: Incoming) -> Result<Bytes, StatusCode> {
     let limit = front.shared.cell.load().global().default_timeout;
-    let mut patience = Patience::new(began, limit);
-    patience.begin(began);
+    let mut patience = Patience::new(limit);
+    patience.begin();
     let mut whole = BytesMut::new();
     loop {
         let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {

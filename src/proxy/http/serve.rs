@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,13 +68,18 @@ pub struct Front {
     ended: AtomicU64,
     /// The longest time limit of the requests that run, in milliseconds.
     patience: AtomicU64,
+    /// Steps of requests that count as movement, though nothing was sent.
+    steps: AtomicU64,
+    /// Whether nothing has moved for the limit of the request that runs; of HTTP/1 only.
+    late: AtomicBool,
 }
 
 impl Front {
     /// The front of a connection; `secure` if it came over TLS.
     pub fn new(shared: Arc<Shared>, session: Arc<Session>, secure: bool) -> Self {
-        let [begun, ended, patience] = [(); 3].map(|()| AtomicU64::new(0));
-        Self { shared, session, secure, tunnel: Mutex::new(None), watch: OnceLock::new(), begun, ended, patience }
+        let [begun, ended, patience, steps] = [(); 4].map(|()| AtomicU64::new(0));
+        let (tunnel, watch, late) = (Mutex::new(None), OnceLock::new(), AtomicBool::new(false));
+        Self { shared, session, secure, tunnel, watch, begun, ended, patience, steps, late }
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -84,6 +89,7 @@ impl Front {
     /// A request is about to be answered, during which nothing may move for so long.
     pub(super) fn begin(&self, patience: Duration) {
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.late.store(false, Ordering::Relaxed);
         if self.begun.fetch_add(1, Ordering::Relaxed) == self.ended.load(Ordering::Relaxed) {
             self.patience.store(patience, Ordering::Relaxed);
         } else {
@@ -107,6 +113,22 @@ impl Front {
         Duration::from_millis(self.patience.load(Ordering::Relaxed))
     }
 
+    /// Whether the connection watches over the time limit of its request: one of HTTP/1 does, as it has but one at a time.
+    pub(super) fn watches(&self) -> bool {
+        self.watch.get().is_some()
+    }
+
+    /// The request that runs has come to its next step: its time begins anew.
+    pub(super) fn renew(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        self.late.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the time of the request that runs is over.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
     /// Bytes of bodies, both ways.
     pub(super) fn moved(&self) -> u64 {
         self.session.bytes(Direction::In).wrapping_add(self.session.bytes(Direction::Out))
@@ -116,7 +138,7 @@ impl Front {
     fn waits_for(&self) -> For {
         let (running, begun) = self.requests();
         match self.watch.get().map(Watch::place) {
-            _ if running > 0 => For::Answer(self.patience()),
+            _ if running > 0 => For::Answer(begun, self.patience()),
             Some(Place::Head) => For::Head(begun),
             // a body that belongs to no answer is one that is read for its form
             Some(Place::Body) => For::Nothing,
@@ -182,14 +204,19 @@ async fn serve_h1(io: Rewind, front: Arc<Front>) -> Reason {
             finishing = true;
             Pin::new(&mut conn).graceful_shutdown();
         }
-        match conn.poll_without_shutdown(cx) {
-            Poll::Ready(ended) => Poll::Ready(Ok(ended)),
-            Poll::Pending => waiting.poll(front.waits_for(), || front.moved(), cx).map(|late| {
-                if matches!(late, For::Head(_)) {
-                    is_head_late = true;
+        loop {
+            if let Poll::Ready(ended) = conn.poll_without_shutdown(cx) {
+                return Poll::Ready(Ok(ended));
+            }
+            let moved = || front.moved().wrapping_add(front.steps.load(Ordering::Relaxed));
+            match ready!(waiting.poll(front.waits_for(), moved, cx)) {
+                // the request is told, and has as much time again to tell a client that takes nothing
+                For::Answer(..) if !front.late.swap(true, Ordering::Relaxed) => {}
+                late => {
+                    is_head_late = matches!(late, For::Head(_));
+                    return Poll::Ready(Err(Reason::IdleTimeout));
                 }
-                Err(Reason::IdleTimeout)
-            }),
+            }
         }
     })
     .await;

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
-use tokio::time::Instant;
 
 use super::account::Account;
 use super::patience::Patience;
@@ -37,7 +36,7 @@ impl Tunnel {
     pub(super) async fn run(self, client: Wire, early: Bytes, session: &Session) {
         let Self { upstream: Upgraded { wire, read }, node, account, patience } = self;
         let _in_flight = node.hold();
-        let reason = relay(client, early, wire, read, session, patience, &account).await;
+        let reason = relay(client, early, wire, read, session, patience.alone(), &account).await;
         account.close(reason);
     }
 
@@ -53,7 +52,7 @@ impl Tunnel {
                 return account.close(Reason::ClientReset);
             }
         }
-        patience.begin(Instant::now());
+        patience.begin();
         let reason = pump(client, wire, account.tally(), patience).await;
         account.close(reason);
     }
@@ -82,7 +81,7 @@ async fn relay(
             return Reason::ClientReset;
         }
     }
-    patience.begin(Instant::now());
+    patience.begin();
     let (Wire::Plain(client), Wire::Plain(node)) = (client, node);
     let mut relay = pin!(Relay::new(client, node, tally.clone()));
     poll_fn(|cx| {

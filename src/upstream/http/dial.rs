@@ -1,10 +1,9 @@
 //! A connection to a node of a target for one request: one that waits, else a new one; the next node when a connect fails.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::h1::H1;
 use super::h2::Shared;
@@ -13,10 +12,11 @@ use crate::base::reason::Reason;
 use crate::model::{Keepalive, Scheme};
 use crate::net::wire::Wire;
 use crate::telemetry::RouteSeries;
-use crate::upstream::balance::Tried;
 use crate::upstream::connect::{DialError, reach, within};
 use crate::upstream::node::{InFlight, Node};
 use crate::upstream::target::Target;
+use crate::upstream::timer::Timer;
+use crate::upstream::walk::Walk;
 
 /// A connection for one request.
 #[derive(Debug)]
@@ -43,59 +43,43 @@ pub struct Requests<'a> {
     pub connect_timeout: Duration,
     /// Told of every try.
     pub series: &'a RouteSeries,
-    /// Nodes that this request was tried on.
-    pub tried: Tried,
-    /// How many these were.
-    pub tries: usize,
 }
 
 impl Requests<'_> {
-    /// A connection to the first node that answers. The timer is set for each connect and left as it was last. Dropping the future
-    /// closes what is under way.
-    pub async fn lease(&mut self, began: Instant, mut timer: Pin<&mut Sleep>) -> Result<Lease, DialError> {
-        let limit = self.target.spec().timeout.map_or(self.connect_timeout, |t| t.connect);
-        let mut last = DialError { reason: Reason::NoHealthyNode, tries: self.tries, node: None };
-        while self.tries <= self.target.retries() {
-            let late = self.tries > 0 && self.target.retry_timeout().is_some_and(|t| began.elapsed() >= t);
-            let Some(node) = self.target.next(&mut self.tried).filter(|_| !late) else { break };
-            self.tries += 1;
-            let (kind, keep) = (0, self.target.spec().keepalive);
+    /// A connection to the first node that answers. `timer` is for connects only. Dropping the future closes what is under way.
+    pub async fn lease(&self, began: Instant, timer: &mut Timer) -> Result<Lease, DialError> {
+        let spec = self.target.spec();
+        let limit = spec.timeout.map_or(self.connect_timeout, |t| t.connect);
+        let (kind, shares) = (0, shares(spec.scheme));
+        let mut walk = Walk::new(self.target, self.series, began);
+        while let Some(node) = walk.next() {
             let in_flight = node.hold();
+            let retries = walk.retries();
             let lease =
-                |link, connect| Lease { link, node: node.clone(), retries: self.tries - 1, connect, kind, keep, _in_flight: in_flight };
-            let shares = shares(self.target.spec().scheme);
+                |link, connect| Lease { link, node: node.clone(), retries, connect, kind, keep: spec.keepalive, _in_flight: in_flight };
             if let Some(link) = waiting(node, shares, kind, began) {
                 return Ok(lease(link, None));
             }
             let start = Instant::now();
-            timer.as_mut().reset(start + limit);
-            match within(timer.as_mut(), open(node, shares, kind)).await {
+            match within(timer.set(start + limit), open(node, shares, kind)).await {
                 Ok(Opened::Now(link)) => {
                     let took = start.elapsed();
                     self.series.connected(took);
                     return Ok(lease(link, Some(took)));
                 }
                 Ok(Opened::ByAnother(link)) => return Ok(lease(link, None)),
-                Err(reason) => {
-                    self.series.connect_failed(node.label(), reason);
-                    tracing::debug!(node = %node.label(), %reason, "connect failed");
-                    last = DialError { reason, tries: self.tries, node: Some(node.clone()) };
-                    if reason == Reason::Overload {
-                        break;
-                    }
-                }
+                Err(reason) => walk.failed(node, reason),
             }
         }
-        Err(last)
+        Err(walk.end())
     }
 }
 
 impl Lease {
-    /// A new connection to the same node, for a request of which nothing was sent on this one. The timer is set for the connect.
-    pub async fn renew(mut self, connect_timeout: Duration, series: &RouteSeries, mut timer: Pin<&mut Sleep>) -> Result<Self, DialError> {
+    /// A new connection to the same node, for a request of which nothing was sent on this one.
+    pub async fn renew(mut self, connect_timeout: Duration, series: &RouteSeries, timer: &mut Timer) -> Result<Self, DialError> {
         let start = Instant::now();
-        timer.as_mut().reset(start + connect_timeout);
-        match within(timer, open(&self.node, self.link.is_shared(), self.kind)).await {
+        match within(timer.set(start + connect_timeout), open(&self.node, self.link.is_shared(), self.kind)).await {
             Ok(Opened::Now(link)) => {
                 let took = start.elapsed();
                 series.connected(took);
@@ -115,7 +99,7 @@ impl Lease {
         if let Link::H1(h1) = self.link
             && h1.is_free()
         {
-            self.node.pool().give(*h1, self.kind, &self.keep, now);
+            self.node.pool().give(h1, self.kind, &self.keep, now);
         }
     }
 }
@@ -137,7 +121,7 @@ const fn shares(scheme: Scheme) -> bool {
 
 /// What is there already.
 fn waiting(node: &Node, shares: bool, kind: u64, now: Instant) -> Option<Link> {
-    if shares { node.pool().stream(kind, now).map(Link::H2) } else { node.pool().take(kind).map(|h1| Link::H1(Box::new(h1))) }
+    if shares { node.pool().stream(kind, now).map(Link::H2) } else { node.pool().take(kind).map(Link::H1) }
 }
 
 async fn open(node: &Node, shares: bool, kind: u64) -> Result<Opened, Reason> {

@@ -33,7 +33,7 @@ struct Common {
 
 #[derive(Debug)]
 struct Waiting {
-    h1: H1,
+    h1: Box<H1>,
     since: Instant,
     /// Which kind of connection it is: one to the same node over TLS is another kind.
     kind: u64,
@@ -51,7 +51,7 @@ impl Default for Pool {
 
 impl Pool {
     /// The connection that waits for the shortest time and is still open.
-    pub fn take(&self, kind: u64) -> Option<H1> {
+    pub fn take(&self, kind: u64) -> Option<Box<H1>> {
         let mut stack = self.stack();
         loop {
             let at = stack.iter().rposition(|waiting| waiting.kind == kind)?;
@@ -63,7 +63,7 @@ impl Pool {
     }
 
     /// Gives a connection back that is free. It is closed if enough are waiting, or if it has carried enough.
-    pub fn give(&self, h1: H1, kind: u64, keep: &Keepalive, now: Instant) {
+    pub fn give(&self, h1: Box<H1>, kind: u64, keep: &Keepalive, now: Instant) {
         let mut stack = self.stack();
         if h1.requests() < keep.requests && stack.len() < keep.size {
             stack.push(Waiting { h1, since: now, kind });
