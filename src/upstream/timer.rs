@@ -10,7 +10,12 @@ pub struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
     /// Sets it.
-    pub fn set(&mut self, at: Instant) -> Pin<&mut Sleep> {
+    pub fn set(&mut self, at: Instant) {
+        self.until(at);
+    }
+
+    /// Sets it, and gives it to be waited for.
+    pub fn until(&mut self, at: Instant) -> Pin<&mut Sleep> {
         let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
         timer.as_mut().reset(at);
         timer.as_mut()

@@ -43,13 +43,11 @@ impl Patience {
 
     /// Something moved: the time begins anew.
     pub(super) fn begin(&mut self) {
-        match &self.watch {
-            Some(front) => front.renew(),
-            None => {
-                drop(self.timer.set(Instant::now() + self.idle.slice()));
-                self.idle.begin();
-            }
+        if let Some(front) = &self.watch {
+            return front.renew();
         }
+        self.timer.set(Instant::now() + self.idle.slice());
+        self.idle.begin();
     }
 
     /// Ready when nothing has moved for the limit. `moved` is how many bytes have moved in all.

@@ -212,7 +212,7 @@ async fn serve_h1(io: Rewind, front: Arc<Front>) -> Reason {
             match ready!(waiting.poll(front.waits_for(), moved, cx)) {
                 // the request is told, and has as much time again to tell a client that takes nothing
                 For::Answer(..) if !front.late.swap(true, Ordering::Relaxed) => {}
-                late => {
+                late @ (For::Nothing | For::Answer(..) | For::Request(_) | For::Head(_)) => {
                     is_head_late = matches!(late, For::Head(_));
                     return Poll::Ready(Err(Reason::IdleTimeout));
                 }

@@ -61,7 +61,7 @@ impl Requests<'_> {
                 return Ok(lease(link, None));
             }
             let start = Instant::now();
-            match within(timer.set(start + limit), open(node, shares, kind)).await {
+            match within(timer.until(start + limit), open(node, shares, kind)).await {
                 Ok(Opened::Now(link)) => {
                     let took = start.elapsed();
                     self.series.connected(took);
@@ -79,7 +79,7 @@ impl Lease {
     /// A new connection to the same node, for a request of which nothing was sent on this one.
     pub async fn renew(mut self, connect_timeout: Duration, series: &RouteSeries, timer: &mut Timer) -> Result<Self, DialError> {
         let start = Instant::now();
-        match within(timer.set(start + connect_timeout), open(&self.node, self.link.is_shared(), self.kind)).await {
+        match within(timer.until(start + connect_timeout), open(&self.node, self.link.is_shared(), self.kind)).await {
             Ok(Opened::Now(link)) => {
                 let took = start.elapsed();
                 series.connected(took);
