@@ -79,7 +79,7 @@ async fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut 
     }
     if let Some(protocol) = protocol {
         let agreed = protocol.zip(upgrade);
-        return leave::switch(front, head, agreed, lease, patience, account).await;
+        return Box::pin(leave::switch(front, head, agreed, lease, patience, account)).await;
     }
     if matches!(upgrade, Some(Upgrade::Stream(_))) && head.status.is_success() {
         // what would be a tunnel to the client is none to the node
@@ -95,4 +95,19 @@ async fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut 
     })
     .await;
     Response::from_parts(head, reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_is_small() {
+        let bytes = size(exchange);
+        assert!((2500..=3600).contains(&bytes), "{bytes} bytes: a change of this size wants a reason");
+    }
 }

@@ -80,7 +80,8 @@ pub(super) async fn forward(
             // nothing of it was sent: the connection had waited for too long
             Err(Some(Broken::Unsent(unsent))) => {
                 request = *unsent;
-                lease = lease.renew(matched.connect_timeout, &route.series, patience.timer()).await.map_err(|e| e.reason)?;
+                // boxed, like all that most requests do not come to: it would be in the memory of each
+                lease = Box::pin(lease.renew(matched.connect_timeout, &route.series, patience.timer())).await.map_err(|e| e.reason)?;
             }
             Err(Some(Broken::Sent(error))) => return Err(broken(&error)),
         }

@@ -50,7 +50,7 @@ pub(super) async fn find(front: &Front, head: &request::Parts, body: Incoming, b
     if let Ok(matched) = find_by(front, head, &asked, Form::Unread, began) {
         return Ok((matched, Arrived::Streaming(body)));
     }
-    let bytes = read_form(front, body).await?;
+    let bytes = Box::pin(read_form(front, body)).await?;
     let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let fields = form::fields(content_type, &bytes);
     let matched = find_by(front, head, &asked, Form::Fields(&fields), began).map_err(|NeedsForm| StatusCode::BAD_REQUEST)?;

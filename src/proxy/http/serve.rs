@@ -192,7 +192,7 @@ async fn serve_h1(io: Rewind, front: Arc<Front>) -> Reason {
         })
     };
     let mut builder = http1::Builder::new();
-    builder.max_headers(framing::PARSER_LINES).max_header_size(framing::PARSER_HEAD);
+    builder.max_header_size(framing::PARSER_HEAD);
     let mut conn = builder.serve_connection(TokioIo::new(io), service);
     let mut waiting = Waiting::new(Instant::now());
     let (mut finishing, mut is_head_late) = (false, false);

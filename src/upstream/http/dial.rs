@@ -61,7 +61,7 @@ impl Requests<'_> {
                 return Ok(lease(link, None));
             }
             let start = Instant::now();
-            match within(timer.until(start + limit), open(node, shares, kind)).await {
+            match within(timer.until(start + limit), Box::pin(open(node, shares, kind))).await {
                 Ok(Opened::Now(link)) => {
                     let took = start.elapsed();
                     self.series.connected(took);

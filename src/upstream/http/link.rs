@@ -28,7 +28,7 @@ impl Link {
     pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
         match self {
             Self::H1(h1) => h1.send(request).await,
-            Self::H2(h2) => h2.send(request).await,
+            Self::H2(h2) => Box::pin(h2.send(request)).await,
         }
     }
 
