@@ -79,7 +79,7 @@ bench: setup-build setup-bench
 	$(CARGO) bench --manifest-path bench/lookup/Cargo.toml --target-dir target
 
 faults: setup-build setup-test
-	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults slow_http --nocapture
+	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults slow_http http2_floods --nocapture
 
 # asks a running gateway whatever its own description of the Admin API allows, and what it does not
 schemathesis: setup-build setup-schemathesis
@@ -104,8 +104,9 @@ setup-test:
 	  ip iproute2 python3 python3 prometheus prometheus unshare util-linux setpriv util-linux prlimit util-linux mount mount sysctl procps strace strace \
 	  etcd etcd-server etcdctl etcd-client openssl openssl nginx nginx haproxy haproxy logger bsdutils \
 	  dnsmasq dnsmasq-base dig bind9-dnsutils rsyslogd rsyslog freeradius freeradius radclient freeradius-utils \
-	  slapd slapd ldapsearch ldap-utils kdig knot-dnsutils testssl testssl.sh slowhttptest slowhttptest)
+	  slapd slapd ldapsearch ldap-utils kdig knot-dnsutils testssl testssl.sh slowhttptest slowhttptest h2load nghttp2-client)
 	$(nginx-stream)
+	@/usr/bin/python3 -c 'import grpc' 2>/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-grpcio >/dev/null; }
 
 setup-bench:
 	$(call need,nginx nginx haproxy haproxy etcd etcd-server wrk wrk h2load nghttp2-client openssl openssl \

@@ -18,8 +18,8 @@ KEY = "key-of-the-benchmark-000000000001"
 NAME = "bench.example"
 # objects that are stored in one transaction
 BATCH = 100
-# hosts and paths of the service with many routes
-HOSTS, PATHS = 1000, 10
+# paths of each host of a service with many routes
+PATHS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Service:
     behind: str
     timeout: int = 300  # seconds at rest
     limited: bool = False
-    many: bool = False  # many hosts and paths
+    hosts: int = 0  # with a route for each of their paths; none: one route for everything
 
 
 SERVICES = {
@@ -42,8 +42,9 @@ SERVICES = {
     "tls-sink": Service(5, "tls", "sink"),
     "http": Service(6, "http", "http"),
     "https": Service(7, "https", "http"),
-    "http-many": Service(8, "http", "http", many=True),
+    "http-10k": Service(8, "http", "http", hosts=1000),
     "limited": Service(9, "tcp", "echo", limited=True),
+    "http-10": Service(10, "http", "http", hosts=1),
 }
 
 
@@ -56,9 +57,9 @@ def port(proxy, name):
     return BEHIND[service.behind] if proxy == "direct" else 7100 + 20 * list(PEERS).index(proxy) + service.at
 
 
-def routes():
-    """The hosts and paths of the service with many routes."""
-    return [(f"host-{h}.example", f"/path-{p}") for h in range(HOSTS) for p in range(PATHS)]
+def routes(service):
+    """The host and path of every route."""
+    return [(f"host-{h}.example", f"/path-{p}") for h in range(service.hosts) for p in range(PATHS)]
 
 
 def certificate(folder):
@@ -90,8 +91,8 @@ def nginx(folder, names, workers, _):
             case "http" | "https":
                 there = "location {} {{ proxy_pass http://behind; }}"
                 listen = f"listen 127.0.0.1:{at}" + (f" ssl http2 reuseport; {tls}" if service.protocol == "https" else "{};")
-                if service.many:
-                    for host in range(HOSTS):
+                if service.hosts:
+                    for host in range(service.hosts):
                         places = " ".join(there.format(f"= /path-{p}") for p in range(PATHS))
                         web.append(f"server {{ {listen.format('' if host else ' reuseport')} server_name host-{host}.example; {places} }}")
                 else:
@@ -140,10 +141,10 @@ defaults
             case _:
                 secure = f" {tls} alpn h2,http/1.1" if service.protocol == "https" else ""
                 lines = ["mode http", bind + secure, "http-reuse always", server]
-        if service.many:
-            (folder / "routes.map").write_text("".join(f"{host}{path} behind\n" for host, path in routes()))
-            parts.append(f"backend behind\n  mode http\n  http-reuse always\n  {server}\n")
-            parts.append(f"frontend {name}\n  mode http\n  {bind}\n  use_backend %[base,map_str({folder}/routes.map)]\n")
+        if service.hosts:
+            (folder / f"{name}.map").write_text("".join(f"{host}{path} behind-{name}\n" for host, path in routes(service)))
+            parts.append(f"backend behind-{name}\n  mode http\n  http-reuse always\n  {server}\n")
+            parts.append(f"frontend {name}\n  mode http\n  {bind}\n  use_backend %[base,map_str({folder}/{name}.map)]\n")
         else:
             parts.append(f"listen {name}\n" + "".join(f"  {line}\n" for line in lines))
     (folder / "haproxy.cfg").write_text("".join(parts))
@@ -199,7 +200,7 @@ def tell_sluice(folder, names):
             objects.append(("ssls/bench", {"snis": [NAME, "localhost"], **pem}))
         if service.protocol in ("http", "https"):
             listener["protocol"] = "http"
-            matches = [{"hosts": [host], "paths": [path]} for host, path in routes()] if service.many else [{"paths": ["*"]}]
+            matches = [{"hosts": [host], "paths": [path]} for host, path in routes(service)] if service.hosts else [{"paths": ["*"]}]
             objects.append((f"upstreams/{name}", upstream))
             objects += [(f"routes/{name}-{n}", {"match": match, "upstream_id": name}) for n, match in enumerate(matches)]
         else:

@@ -33,6 +33,8 @@ mod durability;
 mod edits;
 mod etcd_faults;
 mod http;
+mod http2;
+mod http2_floods;
 mod import;
 mod instances;
 mod last_good;

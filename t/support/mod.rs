@@ -7,6 +7,7 @@ pub mod datagram;
 pub mod etcd;
 pub mod gateway;
 pub mod h1;
+pub mod h2;
 pub mod http;
 pub mod load;
 pub mod metrics;

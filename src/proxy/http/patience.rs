@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::proxy::idle::Idle;
 
 /// The timer of one request.
+#[derive(Debug)]
 pub(super) struct Patience {
     timer: Pin<Box<Sleep>>,
     idle: Idle,
