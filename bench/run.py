@@ -107,14 +107,11 @@ WARM = 500
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gateway", default=str(kit.HERE.parent / "target/release/sluice"), help="the release binary")
-    parser.add_argument("--load", default=str(kit.HERE / "target/release/load"), help="the load tool's binary")
+    parser = kit.parser(__doc__)
     parser.add_argument("--peers", default="direct,nginx,haproxy,sluice")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--out", help="also write the tables to this file")
     return parser.parse_args()
 
 

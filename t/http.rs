@@ -3,6 +3,7 @@
 mod edits;
 mod forwarding;
 mod life;
+mod limits;
 mod matching;
 mod statuses;
 mod transforms;

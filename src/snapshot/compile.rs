@@ -109,7 +109,7 @@ pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries
         udp_responses: route.udp_responses,
         limit: limiter(&Key::new(Kind::StreamRoute, route.id.clone()), &route.limit, registries),
         tls_passthrough: route.tls_passthrough,
-        series: registries.metrics.route(Some(&route.id)),
+        series: registries.metrics.route(Kind::StreamRoute, Some(&route.id)),
         target,
     }
 }
@@ -152,7 +152,7 @@ pub(super) fn http_route(
         timeout: route.timeout.or_else(upstream),
         limit: limiter(&Key::new(Kind::Route, route.id.clone()), &route.limit, registries),
         transforms,
-        series: registries.metrics.route(Some(&route.id)),
+        series: registries.metrics.route(Kind::Route, Some(&route.id)),
         rule,
         target,
     }
