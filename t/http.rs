@@ -4,6 +4,7 @@ mod edits;
 mod forwarding;
 mod life;
 mod matching;
+mod statements;
 mod statuses;
 mod transforms;
 mod upgrade;
