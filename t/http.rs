@@ -5,6 +5,7 @@ mod forwarding;
 mod life;
 mod limits;
 mod matching;
+mod statements;
 mod statuses;
 mod transforms;
 mod upgrade;

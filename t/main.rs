@@ -48,6 +48,7 @@ mod routes;
 mod schema;
 mod sealed;
 mod seed_mysql;
+mod seed_vkproxy;
 mod slow_http;
 mod smuggling;
 mod store_contract;
