@@ -50,6 +50,14 @@ SERVICES = {
 }
 
 
+# what a node is told of the client, as Sluice does unasked
+FORWARDED = (
+    "http-request set-header X-Forwarded-For %[src]",
+    "http-request set-header X-Forwarded-Host %[req.hdr(Host)]",
+    "http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
+)
+
+
 class Unserved(Exception):
     """The proxy, or this build of it, has no such service."""
 
@@ -111,6 +119,7 @@ http {{
   access_log off; keepalive_requests 1000000000; server_names_hash_max_size 8192; server_names_hash_bucket_size 128;
   {chr(10).join(f"upstream {kind} {{ server 127.0.0.1:{BEHIND[kind]}; keepalive 256; keepalive_requests 1000000000; }}" for kind in ("http", "http-bodies"))}
   proxy_http_version 1.1; proxy_set_header Connection "";
+  proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;
   {chr(10).join(web)}
 }}
 """)
@@ -143,11 +152,11 @@ defaults
                 lines = ["mode tcp", f"{bind} {tls}", server]
             case _:
                 spoken = {"http": "", "h2c": " proto h2", "https": f" {tls} alpn h2,http/1.1"}
-                lines = ["mode http", bind + spoken[service.protocol], "http-reuse always", server]
+                lines = ["mode http", bind + spoken[service.protocol], "http-reuse always", *FORWARDED, server]
         if service.hosts:
             (folder / f"{name}.map").write_text("".join(f"{host}{path} behind-{name}\n" for host, path in routes(service)))
             parts.append(f"backend behind-{name}\n  mode http\n  http-reuse always\n  {server}\n")
-            parts.append(f"frontend {name}\n  mode http\n  {bind}\n  use_backend %[base,map_str({folder}/{name}.map)]\n")
+            parts.append(f"frontend {name}\n  mode http\n  {bind}\n  " + "\n  ".join(FORWARDED) + f"\n  use_backend %[base,map_str({folder}/{name}.map)]\n")
         else:
             parts.append(f"listen {name}\n" + "".join(f"  {line}\n" for line in lines))
     (folder / "haproxy.cfg").write_text("".join(parts))
