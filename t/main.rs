@@ -35,6 +35,7 @@ mod etcd_faults;
 mod http;
 mod http2;
 mod http2_floods;
+mod https;
 mod import;
 mod instances;
 mod last_good;

@@ -176,6 +176,8 @@ pub struct Snapshot {
     /// Routes that take TCP sessions.
     table: Table<Arc<L4Route>>,
     certificates: Index<Arc<Identity>>,
+    /// The same by the id of their object.
+    identities: HashTrieMapSync<Id, Arc<Identity>>,
     /// Routes that take UDP sessions.
     datagrams: Table<Arc<L4Route>>,
     /// Enabled HTTP routes.
@@ -208,6 +210,7 @@ impl Snapshot {
             routes: HashTrieMapSync::new_sync(),
             table: Table::default(),
             certificates: Index::default(),
+            identities: HashTrieMapSync::new_sync(),
             datagrams: Table::default(),
             http_routes: HashTrieMapSync::new_sync(),
             http_table: HttpTable::default(),
@@ -261,6 +264,11 @@ impl Snapshot {
     /// The certificate for a name in lower case without a trailing dot.
     pub fn certificate(&self, name: &str) -> Option<&Arc<Identity>> {
         self.certificates.find(name)
+    }
+
+    /// The certificate of an enabled ssl object for clients.
+    pub fn identity(&self, id: &Id) -> Option<&Arc<Identity>> {
+        self.identities.get(id)
     }
 
     /// The limit that counts for a route: its own, else the global one; `None` if there is none, or if the route is exempt.

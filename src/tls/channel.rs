@@ -138,6 +138,16 @@ impl Channel {
         Some(super::words::suite(name))
     }
 
+    /// The protocol that both sides agreed on by ALPN (RFC 7301), once the handshake is over.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.state().alpn_protocol()
+    }
+
+    /// The certificate that the peer has proved to have, as DER.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        self.state().peer_certificates()?.first().map(AsRef::as_ref)
+    }
+
     /// Whether the peer has said that nothing more comes.
     pub const fn ended(&self) -> bool {
         self.ended
@@ -156,6 +166,12 @@ impl Channel {
     /// Plaintext that came up already; asked for before the socket is.
     pub fn take_early(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.early)
+    }
+
+    /// Gives back plaintext that nobody has read: it goes before what came up since.
+    pub(super) fn put_early(&mut self, mut plain: Vec<u8>) {
+        plain.append(&mut self.early);
+        self.early = plain;
     }
 
     /// Looks at what came: the rest of earlier, then the new. Appends plaintext, and answers for the peer. What is no whole record
@@ -239,12 +255,12 @@ fn run<S: Steps>(conn: &mut S, incoming: &mut [u8], plain: &mut Vec<u8>, answers
                     Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
                     other => other.map_err(|_| None),
                 });
-                // after an error there is the alert, and then nothing that could be asked
-                run.result.is_ok()
+                true
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
-                true
+                // after an error all that was due, the alert at its end, is there now, and nothing more can be asked
+                run.result.is_ok()
             }
             Ok(ConnectionState::PeerClosed) => {
                 run.ended = true;
@@ -274,7 +290,7 @@ fn run<S: Steps>(conn: &mut S, incoming: &mut [u8], plain: &mut Vec<u8>, answers
                 if first {
                     run.result = Err(error.into());
                 }
-                // once more, for the alert
+                // once more, for what is due and the alert
                 first
             }
         };

@@ -13,7 +13,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
 use super::body::Outgoing;
-use crate::net::wire::Wire;
+use super::kind::Kind;
+use crate::tls::Wire;
 
 /// The largest answer head, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
@@ -24,6 +25,7 @@ pub struct H1 {
     sender: SendRequest<Outgoing>,
     conn: Connection<TokioIo<Wire>, Outgoing>,
     requests: u32,
+    kind: Kind,
 }
 
 /// A request that got no answer.
@@ -53,15 +55,20 @@ struct Answer<'a, F> {
 }
 
 impl H1 {
-    /// Speaks HTTP/1.1 on a connected stream. Nothing is sent yet.
-    pub async fn open(wire: Wire) -> hyper::Result<Self> {
+    /// Speaks HTTP/1.1 on a connected stream of some kind. Nothing is sent yet.
+    pub async fn open(wire: Wire, kind: Kind) -> hyper::Result<Self> {
         let (sender, conn) = http1::Builder::new().max_header_size(LARGEST_HEAD).handshake(TokioIo::new(wire)).await?;
-        Ok(Self { sender, conn, requests: 0 })
+        Ok(Self { sender, conn, requests: 0, kind })
     }
 
     /// Requests that it has carried.
     pub const fn requests(&self) -> u32 {
         self.requests
+    }
+
+    /// Which kind of connection it is.
+    pub const fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// Sends a request and waits for the head of its answer. Dropping the future leaves the connection unusable.

@@ -8,6 +8,7 @@ use hyper::{Request, Response};
 use super::body::Outgoing;
 use super::h1::{Broken, H1};
 use super::h2::H2;
+use super::kind::Kind;
 
 /// A connection or a stream.
 #[derive(Debug)]
@@ -22,6 +23,14 @@ impl Link {
     /// Whether others share the connection: it speaks HTTP/2.
     pub const fn is_shared(&self) -> bool {
         matches!(self, Self::H2(_))
+    }
+
+    /// Which kind of connection it is.
+    pub fn kind(&self) -> &Kind {
+        match self {
+            Self::H1(h1) => h1.kind(),
+            Self::H2(h2) => h2.kind(),
+        }
     }
 
     /// Sends a request and waits for the head of its answer. Dropping the future leaves it unusable.

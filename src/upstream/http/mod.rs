@@ -5,6 +5,7 @@ mod body;
 mod dial;
 mod h1;
 mod h2;
+mod kind;
 mod link;
 mod pool;
 
