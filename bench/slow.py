@@ -22,8 +22,8 @@ import peers
 RATE, CLIENTS = 500, 50
 OPENED = 500  # slow connections a second
 WAYS = {
-    "slow heads": ["-H", "-i", "1", "-x", "24"],
-    "slow bodies": ["-B", "-i", "1", "-s", "8192", "-x", "10"],
+    "slow heads": ["-H", "-x", "24"],
+    "slow bodies": ["-B", "-s", "8192", "-x", "10"],
     "overlapping ranges": ["-R", "-a", "5", "-b", "3000"],
     "slow reading": ["-X", "-w", "256", "-y", "512", "-n", "1", "-z", "32", "-k", "3"],
 }
@@ -34,6 +34,8 @@ def arguments():
     parser.add_argument("--gateway", default=str(kit.HERE.parent / "target/release/sluice"), help="the release binary")
     parser.add_argument("--load", default=str(kit.HERE / "target/release/load"), help="the load tool's binary")
     parser.add_argument("--connections", type=int, default=1000, help="slow ones")
+    parser.add_argument("--every", type=int, default=10, help="seconds between two pieces of a slow head or body; the tool's own default")
+    parser.add_argument("--peer", default="sluice", choices=list(peers.PEERS))
     parser.add_argument("--ways", default=",".join(WAYS), help=f"of {', '.join(WAYS)}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
@@ -57,7 +59,7 @@ def attacked(options, at, way):
     """The same while slow clients are there."""
     opening = options.connections / OPENED
     lasts = str(round(opening + options.seconds + 10))
-    command = ["nice", "-n", "19", "slowhttptest", *WAYS[way], "-c", str(options.connections), "-r", str(OPENED), "-l", lasts,
+    command = ["nice", "-n", "19", "slowhttptest", *WAYS[way], "-c", str(options.connections), "-r", str(OPENED), "-l", lasts, "-i", str(options.every),
                "-u", f"http://127.0.0.1:{at}/", "-p", "3"]
     slow = kit.start(command, subprocess.DEVNULL)
     try:
@@ -71,7 +73,7 @@ def attacked(options, at, way):
 
 
 def table(options, rounds):
-    lines = [f"### slow clients ({options.connections:,} of each way)", "",
+    lines = [f"### slow clients ({options.peer}; {options.connections:,} of each way, a piece every {options.every} s)", "",
              "| way | open at once | requests of others | failed | p50, µs | p99 without, µs | p99 with, µs | p99 to without, paired |",
              "|---|---|---|---|---|---|---|---|"]
     for way, pairs in rounds.items():
@@ -93,8 +95,8 @@ def main():
         behind = peers.BEHIND["http-bodies"]
         running.append(kit.start([options.load, "http-bodies", f"127.0.0.1:{behind}"], subprocess.DEVNULL))
         kit.wait_for(behind)
-        running.append(peers.start("sluice", ["http-bodies"], folder, os.cpu_count() or 1, options.gateway))
-        at = peers.port("sluice", "http-bodies")
+        running.append(peers.start(options.peer, ["http-bodies"], folder, os.cpu_count() or 1, options.gateway))
+        at = peers.port(options.peer, "http-bodies")
         paced(argparse.Namespace(**{**vars(options), "seconds": 1}), at)
         for _ in range(options.rounds):
             for way, pairs in rounds.items():
