@@ -60,6 +60,9 @@ trait Steps {
     type Data;
 
     fn step<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    /// Whether records wait to be encoded.
+    fn has_due(&self) -> bool;
 }
 
 impl Steps for UnbufferedServerConnection {
@@ -68,6 +71,10 @@ impl Steps for UnbufferedServerConnection {
     fn step<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
     }
+
+    fn has_due(&self) -> bool {
+        self.wants_write()
+    }
 }
 
 impl Steps for UnbufferedClientConnection {
@@ -75,6 +82,10 @@ impl Steps for UnbufferedClientConnection {
 
     fn step<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
+    }
+
+    fn has_due(&self) -> bool {
+        self.wants_write()
     }
 }
 
@@ -255,12 +266,13 @@ fn run<S: Steps>(conn: &mut S, incoming: &mut [u8], plain: &mut Vec<u8>, answers
                     Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
                     other => other.map_err(|_| None),
                 });
-                true
+                drop(data);
+                // after an error: what is due, the alert at its end, and then nothing that could be asked
+                run.result.is_ok() || conn.has_due()
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
-                // after an error all that was due, the alert at its end, is there now, and nothing more can be asked
-                run.result.is_ok()
+                true
             }
             Ok(ConnectionState::PeerClosed) => {
                 run.ended = true;
@@ -291,7 +303,7 @@ fn run<S: Steps>(conn: &mut S, incoming: &mut [u8], plain: &mut Vec<u8>, answers
                     run.result = Err(error.into());
                 }
                 // once more, for what is due and the alert
-                first
+                first && conn.has_due()
             }
         };
         run.used += discard;
