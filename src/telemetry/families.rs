@@ -151,14 +151,10 @@ impl Metrics {
                 &["route"],
             )?,
             bytes_total: counters("bytes_total", "Bytes moved: in is client to upstream", &["route", "direction"])?,
-            limiter_allowed_total: counters(
-                "limiter_allowed_total",
-                "Sessions, or datagrams of UDP, that a limit let pass",
-                &["route", "policy", "scope"],
-            )?,
+            limiter_allowed_total: counters("limiter_allowed_total", "What a limit let pass", &["route", "policy", "scope"])?,
             limiter_rejections_total: counters(
                 "limiter_rejections_total",
-                "Sessions, or datagrams of UDP, that a limit refused, at once or after a wait in vain",
+                "What a limit refused, at once or after a wait in vain",
                 &["route", "policy", "scope"],
             )?,
             limiter_queue_length: gauges("limiter_queue_length", "Sessions that wait for a permit now", &["route", "policy", "scope"])?,
