@@ -34,9 +34,11 @@ struct Worker {
 impl Worker {
     fn new(protocol: Protocol, node: SocketAddr) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let bound = match protocol {
-            Protocol::Udp => udp::listen("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0).into(),
-            _ => socket2::Socket::from(sock::listen_tcp("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0)),
+        let any = "127.0.0.1:0".parse().unwrap();
+        let bound: socket2::Socket = if protocol == Protocol::Udp {
+            udp::listen(any, 1).unwrap().remove(0).into()
+        } else {
+            sock::listen_tcp(any, 1).unwrap().remove(0).into()
         };
         let addr = bound.local_addr().unwrap().as_socket().unwrap();
         let context = context(protocol, addr, node);
