@@ -12,25 +12,25 @@ import urllib.request
 import kit
 
 # the servers behind
-BEHIND = {"echo": 7001, "sink": 7002, "udp-echo": 7003, "http": 7004}
+BEHIND = {"echo": 7001, "sink": 7002, "udp-echo": 7003, "http": 7004, "http-bodies": 7005}
 ADMIN, METRICS, CONTROL = 9180, 9091, 9092
 KEY = "key-of-the-benchmark-000000000001"
 NAME = "bench.example"
 # objects that are stored in one transaction
 BATCH = 100
-# hosts and paths of the service with many routes
-HOSTS, PATHS = 1000, 10
+# paths of each host of a service with many routes
+PATHS = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Service:
     """A port of every proxy that serves it."""
     at: int
-    protocol: str  # tcp, udp, tls, http, https
+    protocol: str  # tcp, udp, tls, http, h2c, https
     behind: str
     timeout: int = 300  # seconds at rest
     limited: bool = False
-    many: bool = False  # many hosts and paths
+    hosts: int = 0  # with a route for each of their paths; none: one route for everything
 
 
 SERVICES = {
@@ -42,8 +42,11 @@ SERVICES = {
     "tls-sink": Service(5, "tls", "sink"),
     "http": Service(6, "http", "http"),
     "https": Service(7, "https", "http"),
-    "http-many": Service(8, "http", "http", many=True),
+    "http-10k": Service(8, "http", "http", hosts=1000),
     "limited": Service(9, "tcp", "echo", limited=True),
+    "http-10": Service(10, "http", "http", hosts=1),
+    "http-bodies": Service(11, "http", "http-bodies"),
+    "h2c": Service(12, "h2c", "http"),
 }
 
 
@@ -56,9 +59,9 @@ def port(proxy, name):
     return BEHIND[service.behind] if proxy == "direct" else 7100 + 20 * list(PEERS).index(proxy) + service.at
 
 
-def routes():
-    """The hosts and paths of the service with many routes."""
-    return [(f"host-{h}.example", f"/path-{p}") for h in range(HOSTS) for p in range(PATHS)]
+def routes(service):
+    """The host and path of every route."""
+    return [(f"host-{h}.example", f"/path-{p}") for h in range(service.hosts) for p in range(PATHS)]
 
 
 def certificate(folder):
@@ -87,11 +90,12 @@ def nginx(folder, names, workers, _):
                 stream.append(f"server {{ listen 127.0.0.1:{at} udp reuseport; proxy_pass {behind}; proxy_timeout {service.timeout}s; }}")
             case "tls":
                 stream.append(f"server {{ listen 127.0.0.1:{at} ssl reuseport; {tls} proxy_pass {behind}; }}")
-            case "http" | "https":
-                there = "location {} {{ proxy_pass http://behind; }}"
-                listen = f"listen 127.0.0.1:{at}" + (f" ssl http2 reuseport; {tls}" if service.protocol == "https" else "{};")
-                if service.many:
-                    for host in range(HOSTS):
+            case "http" | "h2c" | "https":
+                there = f"location {{}} {{{{ proxy_pass http://{service.behind}; }}}}"
+                words = {"http": "{};", "h2c": " http2{};", "https": f" ssl http2 reuseport; {tls}"}
+                listen = f"listen 127.0.0.1:{at}{words[service.protocol]}"
+                if service.hosts:
+                    for host in range(service.hosts):
                         places = " ".join(there.format(f"= /path-{p}") for p in range(PATHS))
                         web.append(f"server {{ {listen.format('' if host else ' reuseport')} server_name host-{host}.example; {places} }}")
                 else:
@@ -105,7 +109,7 @@ stream {{
 }}
 http {{
   access_log off; keepalive_requests 1000000000; server_names_hash_max_size 8192; server_names_hash_bucket_size 128;
-  upstream behind {{ server 127.0.0.1:{BEHIND['http']}; keepalive 256; keepalive_requests 1000000000; }}
+  {chr(10).join(f"upstream {kind} {{ server 127.0.0.1:{BEHIND[kind]}; keepalive 256; keepalive_requests 1000000000; }}" for kind in ("http", "http-bodies"))}
   proxy_http_version 1.1; proxy_set_header Connection "";
   {chr(10).join(web)}
 }}
@@ -138,12 +142,12 @@ defaults
             case "tls":
                 lines = ["mode tcp", f"{bind} {tls}", server]
             case _:
-                secure = f" {tls} alpn h2,http/1.1" if service.protocol == "https" else ""
-                lines = ["mode http", bind + secure, "http-reuse always", server]
-        if service.many:
-            (folder / "routes.map").write_text("".join(f"{host}{path} behind\n" for host, path in routes()))
-            parts.append(f"backend behind\n  mode http\n  http-reuse always\n  {server}\n")
-            parts.append(f"frontend {name}\n  mode http\n  {bind}\n  use_backend %[base,map_str({folder}/routes.map)]\n")
+                spoken = {"http": "", "h2c": " proto h2", "https": f" {tls} alpn h2,http/1.1"}
+                lines = ["mode http", bind + spoken[service.protocol], "http-reuse always", server]
+        if service.hosts:
+            (folder / f"{name}.map").write_text("".join(f"{host}{path} behind-{name}\n" for host, path in routes(service)))
+            parts.append(f"backend behind-{name}\n  mode http\n  http-reuse always\n  {server}\n")
+            parts.append(f"frontend {name}\n  mode http\n  {bind}\n  use_backend %[base,map_str({folder}/{name}.map)]\n")
         else:
             parts.append(f"listen {name}\n" + "".join(f"  {line}\n" for line in lines))
     (folder / "haproxy.cfg").write_text("".join(parts))
@@ -197,9 +201,9 @@ def tell_sluice(folder, names):
             listener["tls"] = True
             pem = {"cert": (folder / "chain.pem").read_text(), "key": (folder / "key.pem").read_text()}
             objects.append(("ssls/bench", {"snis": [NAME, "localhost"], **pem}))
-        if service.protocol in ("http", "https"):
+        if service.protocol in ("http", "h2c", "https"):
             listener["protocol"] = "http"
-            matches = [{"hosts": [host], "paths": [path]} for host, path in routes()] if service.many else [{"paths": ["*"]}]
+            matches = [{"hosts": [host], "paths": [path]} for host, path in routes(service)] if service.hosts else [{"paths": ["*"]}]
             objects.append((f"upstreams/{name}", upstream))
             objects += [(f"routes/{name}-{n}", {"match": match, "upstream_id": name}) for n, match in enumerate(matches)]
         else:

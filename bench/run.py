@@ -23,10 +23,10 @@ import kit
 import peers
 
 # sends each request to another of the many routes
-LUA = f"""local n = 0
+LUA = """local n, routes, paths = 0, {routes}, {paths}
 request = function()
-  n = (n * 5 + 7919) % {peers.HOSTS * peers.PATHS}
-  return wrk.format("GET", "/path-" .. n % {peers.PATHS}, {{["Host"] = "host-" .. math.floor(n / {peers.PATHS}) .. ".example"}})
+  n = (n * 5 + 7919) % routes
+  return wrk.format("GET", "/path-" .. n % paths, {{["Host"] = "host-" .. math.floor(n / paths) .. ".example"}})
 end
 """
 
@@ -36,12 +36,12 @@ def tool(what, connections, size=64):
     return lambda o, at, count=connections: ([o.load, what, f"127.0.0.1:{at}", str(o.seconds), str(count), str(size)], json.loads)
 
 
-def wrk(connections, *more, lua=None):
-    """wrk over HTTP/1.1."""
+def wrk(connections, *more):
+    """wrk over HTTP/1.1; it asks every route of a service that has many."""
     def command(o, at):
-        script = []
-        if lua:
-            (pathlib.Path(o.folder) / "load.lua").write_text(lua)
+        script, hosts = [], peers.SERVICES[o.service].hosts
+        if hosts:
+            (o.folder / "load.lua").write_text(LUA.format(routes=hosts * peers.PATHS, paths=peers.PATHS))
             script = ["-s", f"{o.folder}/load.lua"]
         return ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(o.seconds))}s", *more, *script, f"http://127.0.0.1:{at}/"], read_wrk
     return command
@@ -54,12 +54,12 @@ def read_wrk(text):
 
 
 def h2load(clients, streams):
-    """h2load: HTTP/2 over TLS."""
+    """h2load: HTTP/2, over TLS where the service has it."""
     def read(text):
         done = re.search(r"finished in ([\d.]+)(m?s)", text)
         seconds = float(done[1]) / (1000 if done[2] == "ms" else 1)
         return {"units": int(re.search(r"(\d+) 2xx", text)[1]), "seconds": seconds, "failed": int(re.search(r"(\d+) failed", text)[1])}
-    return lambda o, at: (["h2load", "-t1", f"-c{clients}", f"-m{streams}", f"-D{max(1, round(o.seconds))}", f"https://localhost:{at}/"], read)
+    return lambda o, at: (["h2load", "-t1", f"-c{clients}", f"-m{streams}", f"-D{max(1, round(o.seconds))}", f"{'https' if peers.SERVICES[o.service].protocol == 'https' else 'http'}://localhost:{at}/"], read)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,10 +94,12 @@ ROWS = {
     "tls-rate": Row("tls-echo", tool("tls-rate", 16), "connection", "16 connections, full TLS 1.3 handshakes"),
     "tls-bulk": Row("tls-sink", tool("tls-bulk", 4), "GB", "4 connections", "s", 1),
     "tls-idle": at_rest("tls-echo", "tls-idle", 2000, "connection"),
-    "http1": Row("http", wrk(64), "request", "HTTP/1.1, 64 connections"),
-    "http1-close": Row("http", wrk(64, "-H", "Connection: close"), "request", "one request a connection"),
-    "http1-routes": Row("http-many", wrk(64, lua=LUA), "request", f"{peers.HOSTS * peers.PATHS:,} routes by host and path"),
-    "http2": Row("https", h2load(8, 32), "request", "HTTP/2 over TLS, 8 connections of 32 streams"),
+    "http1-keepalive": Row("http", wrk(64), "request", "HTTP/1.1, 64 connections"),
+    "http1-connection": Row("http", wrk(64, "-H", "Connection: close"), "request", "HTTP/1.1, one request a connection"),
+    "http1-10k-routes": Row("http-10k", wrk(64), "request", "10,000 routes by host and path"),
+    "http1-routes": Row("http-10k", wrk(64), "request", "10,000 routes beside 10", against="http-10"),
+    "http2-clear": Row("h2c", h2load(8, 32), "request", "HTTP/2 by prior knowledge, 8 connections of 32 streams"),
+    "http2-tls": Row("https", h2load(8, 32), "request", "HTTP/2 over TLS, 8 connections of 32 streams"),
 }
 
 
@@ -106,14 +108,11 @@ WARM = 500
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gateway", default=str(kit.HERE.parent / "target/release/sluice"), help="the release binary")
-    parser.add_argument("--load", default=str(kit.HERE / "target/release/load"), help="the load tool's binary")
+    parser = kit.parser(__doc__)
     parser.add_argument("--peers", default="direct,nginx,haproxy,sluice")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--out", help="also write the tables to this file")
     return parser.parse_args()
 
 
@@ -127,7 +126,7 @@ def measure(options, row, name, at, process):
     before = kit.cpu_seconds(process.pid) if process else 0
     result = read(subprocess.run(command, check=True, capture_output=True, text=True, timeout=options.seconds + 60).stdout)
     if result["failed"] or not result["units"]:
-        sys.exit(f"{name}, {' '.join(command)}: {result}")
+        sys.exit(f"{name}, {' '.join(map(str, command))}: {result}")
     time.sleep(row.settle)
     cost = (kit.cpu_seconds(process.pid) - before) / result["units"] * row.factor if process else None
     return result["units"] / result["seconds"], cost
@@ -158,7 +157,7 @@ def entrants(options, row):
     """Who takes part: label, proxy, service."""
     names = options.peers.split(",")
     if row.against:
-        return [(f"{n}, {'with' if s == row.service else 'without'}", n, s) for n in names if n == "sluice" for s in (row.against, row.service)]
+        return [(f"{n}, {s}", n, s) for n in names if n == "sluice" for s in (row.against, row.service)]
     return [(n, n, row.service) for n in names if n != "direct" or peers.SERVICES[row.service].protocol in ("tcp", "udp", "http")]
 
 
@@ -180,7 +179,7 @@ def run(options, name, row, folder):
             for label, proxy, service in taking[first:] + taking[:first]:
                 # the first round warms up
                 seconds = options.seconds if turn or row.rest else min(1.0, options.seconds)
-                quick = argparse.Namespace(**{**vars(options), "seconds": seconds})
+                quick = argparse.Namespace(**{**vars(options), "seconds": seconds, "service": service})
                 result = measure(quick, row, label, peers.port(proxy, service), running.get(proxy))
                 print(f"{name} {turn} {label}: {result}", file=sys.stderr)
                 if turn or row.rest:

@@ -591,7 +591,7 @@ fn http_listeners_are_a_port_or_a_list() {
         ),
         [
             r#"conf-http-0 {"protocol":"http","addr":["0.0.0.0:9080"]}"#,
-            r#"conf-http-1 {"protocol":"http","addr":["0.0.0.0:9081"],"http":{"versions":["h1"]}}"#,
+            r#"conf-http-1 {"protocol":"http","addr":["0.0.0.0:9081"],"http":{"versions":["h1","h2"]}}"#,
             r#"conf-http-2 {"protocol":"http","addr":["[::1]:9082"],"http":{"versions":["h1"]}}"#,
         ]
     );

@@ -29,12 +29,6 @@ fn served(listener: SocketAddr) -> bool {
     http::call(listener, "GET", "/", &[], b"").is_ok_and(|answer| answer.status == 200)
 }
 
-fn resident(gateway: &Gateway) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
-
 #[test]
 fn slow_clients_of_all_four_ways_keep_nobody_else_waiting() {
     let (seconds, connections) = if std::env::var_os("SLUICE_FAULT_ROUNDS").is_some() { LONG } else { SHORT };
@@ -58,7 +52,7 @@ fn slow_clients_of_all_four_ways_keep_nobody_else_waiting() {
     gateway.admin().must_put("listeners", "web", &json!({"protocol": "http", "addr": listener.to_string()}));
     gateway.put_live("routes", "r", &json!({"upstream": {"type": "roundrobin", "nodes": {node.addr.to_string(): 1}}}));
     poll::soon("a client is served", || served(listener));
-    let before = resident(&gateway);
+    let before = gateway.resident_mib();
     for way in WAYS {
         let mut slow = Command::new("slowhttptest")
             .args(way)
@@ -93,7 +87,7 @@ fn slow_clients_of_all_four_ways_keep_nobody_else_waiting() {
             }
             assert!(asked > 0, "{way:?}");
         });
-        let grown = resident(&gateway).saturating_sub(before);
+        let grown = gateway.resident_mib().saturating_sub(before);
         assert!(grown < 64, "{way:?}: {grown} MiB more");
     }
 }

@@ -2,6 +2,7 @@
 //! the gateway says that it forwarded, and nothing that hides in another request arrives.
 
 mod corpus;
+mod http2;
 mod nodes;
 
 use std::collections::BTreeMap;

@@ -41,9 +41,10 @@ fn one(index: usize, entry: &At<HttpEntry>, seen: &mut BTreeSet<SocketAddr>) -> 
     }
     let mut value = json!({"protocol": "http", "addr": [addr.to_string()]});
     if let Value::Object(value) = &mut value
-        && enable_http2.is_some()
+        && let Some(enabled) = enable_http2
     {
-        value.insert("http".to_owned(), json!({ "versions": ["h1"] }));
+        let versions: &[&str] = if *enabled { &["h1", "h2"] } else { &["h1"] };
+        value.insert("http".to_owned(), json!({ "versions": versions }));
     }
     let id = Id::parse(&format!("conf-http-{index}")).map_err(|bad| wrong(&bad))?;
     Ok(Claimed { key: KEY, listener: StaticListener { id, value }, place: entry.place.clone(), addrs: vec![addr] })

@@ -129,8 +129,8 @@ impl Transforms {
     /// The trailers for the client, from the node's and with the answer's status. Only where the client's connection carries trailers
     /// (HTTP/2).
     pub fn trailers(&self, status: StatusCode, trailers: Option<HeaderMap>) -> Option<HeaderMap> {
-        if !self.touches_trailers() {
-            return trailers;
+        if trailers.is_none() && !self.touches_trailers() {
+            return None;
         }
         let mut trailers = trailers.unwrap_or_default();
         self.trailers.apply(status, &mut trailers);

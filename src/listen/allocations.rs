@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::worker::Context;
 use super::{Budget, accept, dgram, gate::Gate};
 use crate::base::addr::{Protocol, Transport};
+use crate::base::id::Kind;
 use crate::base::task;
 use crate::live::sessions::Sessions;
 use crate::model::{Origin, Resource, Stored, UpstreamRef};
@@ -98,7 +99,7 @@ fn context(protocol: Protocol, addr: SocketAddr, node: SocketAddr) -> Arc<Contex
     let view = View { objects: &objects, touched: &touched, revision: 1 };
     let cell = Cell::new(snapshot::build(view, &registries, &Snapshot::empty(&registries)).snapshot);
     let metrics = registries.metrics;
-    let unrouted = metrics.route(None);
+    let unrouted = metrics.route(Kind::StreamRoute, None);
     let (access, sessions) = (AccessLog::disabled(), Sessions::default());
     let http = Arc::new(http::Shared { cell: cell.clone(), access: access.clone(), unrouted: unrouted.clone() });
     Arc::new(Context { cell, sessions, access, budget: Budget::new(1024), unrouted, http, fallback_sni: None, metrics })

@@ -17,6 +17,7 @@ use super::worker::Context;
 use crate::base::addr::{Protocol, Remote, canonical};
 use crate::base::reason::Reason;
 use crate::live::sessions::Arrival;
+use crate::model::HttpVersions;
 use crate::net::wire::Wire;
 use crate::proxy::http;
 use crate::proxy::tcp::{self, Client, Outcome, Plan};
@@ -72,13 +73,25 @@ async fn requests(stream: TcpStream, mut guard: ConnGuard, context: Arc<Context>
         (Some(_), false) => Ok(Opening::default()),
         (Some(_), true) => opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics).await,
     };
+    let spoken = spoken(spec.listener.http);
     drop(spec);
-    let reason = match opening {
-        Err(reason) => reason,
-        Ok(_) => http::serve(Wire::Plain(stream), Arc::new(http::Front::new(context.http.clone(), guard.session().clone(), false))).await,
+    let reason = if let Err(reason) = opening {
+        reason
+    } else {
+        let front = http::Front::new(context.http.clone(), guard.session().clone(), false);
+        http::serve(Wire::Plain(stream), Arc::new(front), spoken).await
     };
     guard.close(&Outcome::early(reason));
     drop(place);
+}
+
+/// What a client may begin with.
+const fn spoken(versions: HttpVersions) -> http::Spoken {
+    match versions {
+        HttpVersions { h1: true, h2: true } => http::Spoken::Either,
+        HttpVersions { h2: true, .. } => http::Spoken::H2,
+        HttpVersions { .. } => http::Spoken::H1,
+    }
 }
 
 /// The stages before proxying, where something is awaited of the client.

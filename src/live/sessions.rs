@@ -129,7 +129,7 @@ impl Session {
         self.counter(direction).load(Ordering::Relaxed)
     }
 
-    /// Adds to the bytes moved. Only the session's own task calls it.
+    /// Adds to the bytes moved. Only the session's own tasks call it, which all run on one thread.
     pub fn add_bytes(&self, direction: Direction, bytes: u64) {
         let counter = self.counter(direction);
         // one writer: a load and a store are enough, and cheaper than a locked add

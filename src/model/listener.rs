@@ -43,7 +43,7 @@ pub struct HttpVersions {
 
 impl Default for HttpVersions {
     fn default() -> Self {
-        Self { h1: true, h2: false }
+        Self { h1: true, h2: true }
     }
 }
 

@@ -63,13 +63,19 @@ impl Default for Keepalive {
 /// What is spoken to the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Scheme {
-    /// Plain bytes (`tcp`, and `http` as far as L4 goes).
+    /// Plain bytes (`tcp`, and `http`: HTTP/1.1, as far as requests are routed).
     #[default]
     Tcp,
     /// TLS over TCP.
     Tls,
     /// Datagrams.
     Udp,
+    /// HTTP/2 without TLS (`h2c`, and `grpc`).
+    H2c,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 over TLS.
+    Grpcs,
 }
 
 /// How TLS is spoken to nodes.

@@ -7,6 +7,7 @@ pub mod pipe;
 pub mod presence;
 pub mod proxy_header;
 pub mod relay;
+pub mod rewind;
 pub mod sock;
 pub mod udp;
 pub mod wire;

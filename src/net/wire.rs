@@ -31,7 +31,7 @@ impl AsyncWrite for Wire {
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Plain(tcp) => write_all_at_once(Pin::new(tcp), cx, bufs),
         }
     }
 
@@ -52,4 +52,23 @@ impl AsyncWrite for Wire {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
         }
     }
+}
+
+/// Up to so many bytes, copying them together costs less than telling the kernel where each part is.
+const SMALL: usize = 2048;
+
+fn write_all_at_once(tcp: Pin<&mut TcpStream>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    let mut parts = bufs.iter().filter(|part| !part.is_empty());
+    let Some(first) = parts.next() else { return tcp.poll_write(cx, &[]) };
+    if parts.next().is_none() {
+        return tcp.poll_write(cx, first);
+    }
+    let mut whole = [0; SMALL];
+    let mut at = 0;
+    for part in bufs {
+        let Some(room) = whole.get_mut(at..at + part.len()) else { return tcp.poll_write_vectored(cx, bufs) };
+        room.copy_from_slice(part);
+        at += part.len();
+    }
+    tcp.poll_write(cx, whole.get(..at).unwrap_or_default())
 }

@@ -195,9 +195,8 @@ mod tests {
         let (_, rule, text) = first(Kind::Upstream, &json!({"type": "chash"}));
         assert_eq!(rule, "unsupported");
         assert_eq!(text, "type chash is not served by this build yet (known: roundrobin; this build has no other balancer)");
-        let (_, rule, text) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "grpc"}}));
-        assert_eq!(rule, "unsupported");
-        assert_eq!(text, "upstream.scheme grpc is not served by this build yet (known: tcp, udp, tls, http)");
+        let (path, rule, _) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "kafka"}}));
+        assert_eq!((path.as_str(), rule.as_str()), ("/upstream/scheme", "enum"));
     }
 
     #[test]

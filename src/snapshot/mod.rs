@@ -17,7 +17,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tokio::time::Instant;
 
 use crate::base::addr::{Port, Protocol, Transport};
-use crate::base::id::{Id, Key};
+use crate::base::id::{Id, Key, Kind};
 use crate::filter::Transforms;
 use crate::limit::{self, Limiter};
 use crate::model::{Global, Listener, Origin, Stored};
@@ -213,7 +213,7 @@ impl Snapshot {
             http_table: HttpTable::default(),
             users: HashTrieMapSync::new_sync(),
             pending: RedBlackTreeMapSync::new_sync(),
-            unmatched: registries.metrics.route(None),
+            unmatched: registries.metrics.route(Kind::StreamRoute, None),
         }
     }
 
@@ -275,6 +275,11 @@ impl Snapshot {
     /// The enabled L4 route of this id.
     pub fn stream_route(&self, id: &Id) -> Option<&Arc<L4Route>> {
         self.routes.get(id)
+    }
+
+    /// The enabled HTTP route of this id.
+    pub fn http_route(&self, id: &Id) -> Option<&Arc<HttpRoute>> {
+        self.http_routes.get(id)
     }
 
     /// The route of an HTTP request: the first that matches.

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -62,7 +63,14 @@ where
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
+    let lines = lines.with_filter(filter_fn(|about| !is_of_a_client(about)));
     Ok((tracing_subscriber::registry().with(filter).with(lines), LogLevel(handle)))
+}
+
+/// What a client of HTTP/2 can have written as often as it likes: the library warns of its doings, and the end of the session tells of
+/// them too.
+fn is_of_a_client(about: &tracing::Metadata<'_>) -> bool {
+    *about.level() == tracing::Level::WARN && about.target().starts_with("h2::")
 }
 
 /// A bare word must be a level: the rules' own grammar would take `inof` for the name of a module, and show nothing any more.

@@ -13,9 +13,9 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::balance::Tried;
 use super::node::{InFlight, Node};
 use super::target::Target;
+use super::walk::Walk;
 use crate::base::reason::Reason;
 use crate::telemetry::RouteSeries;
 
@@ -64,12 +64,10 @@ impl Dialer<'_> {
     /// last. Dropping the future closes what is under way.
     pub async fn dial(&self, began: Instant, mut timer: Pin<&mut Sleep>) -> Result<Connected, DialError> {
         let limit = self.target.spec().timeout.map_or(self.connect_timeout, |t| t.connect);
-        let mut tried = Tried::default();
-        let mut last = DialError { reason: Reason::NoHealthyNode, tries: 0, node: None };
-        for retries in 0..=self.target.retries() {
-            let late = retries > 0 && self.target.retry_timeout().is_some_and(|t| began.elapsed() >= t);
-            let Some(node) = self.target.next(&mut tried).filter(|_| !late) else { break };
+        let mut walk = Walk::new(self.target, self.series, began);
+        while let Some(node) = walk.next() {
             let in_flight = node.hold();
+            let retries = walk.retries();
             let start = if retries == 0 { began } else { Instant::now() };
             timer.as_mut().reset(start + limit);
             match within(timer.as_mut(), reach(node)).await {
@@ -79,18 +77,10 @@ impl Dialer<'_> {
                     self.series.connected(took);
                     return Ok(Connected { stream, node: node.clone(), in_flight, retries, took, at });
                 }
-                Err(reason) => {
-                    self.series.connect_failed(node.label(), reason);
-                    tracing::debug!(node = %node.label(), %reason, "connect failed");
-                    last = DialError { reason, tries: retries + 1, node: Some(node.clone()) };
-                    // no other node helps against a lack of ours
-                    if reason == Reason::Overload {
-                        break;
-                    }
-                }
+                Err(reason) => walk.failed(node, reason),
             }
         }
-        Err(last)
+        Err(walk.end())
     }
 }
 
@@ -154,6 +144,7 @@ fn reason(error: &io::Error) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Kind;
     use crate::model::{self, Host, Upstream};
     use crate::telemetry::Metrics;
     use crate::upstream::Registry;
@@ -170,7 +161,7 @@ mod tests {
     async fn dial(spec: Upstream) -> Result<Connected, DialError> {
         let (registry, _resolver) = Registry::new();
         let target = registry.target("u", &Arc::new(spec), None).unwrap();
-        let series = Metrics::new().unwrap().route(None);
+        let series = Metrics::new().unwrap().route(Kind::StreamRoute, None);
         let now = Instant::now();
         let timer = pin!(tokio::time::sleep_until(now));
         Dialer { target: &target, connect_timeout: Duration::from_secs(3), series: &series }.dial(now, timer).await

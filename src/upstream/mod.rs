@@ -9,6 +9,8 @@ mod pick;
 mod registry;
 mod resolve;
 mod target;
+mod timer;
+mod walk;
 
 pub use balance::Tried;
 pub use connect::{Connected, DialError, Dialer};
@@ -17,3 +19,4 @@ pub use pick::{Picked, Picker};
 pub use registry::Registry;
 pub use resolve::Resolver;
 pub use target::Target;
+pub use timer::Timer;

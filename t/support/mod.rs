@@ -3,10 +3,12 @@
 pub mod authority;
 pub mod client;
 pub mod conf;
+pub mod curl;
 pub mod datagram;
 pub mod etcd;
 pub mod gateway;
 pub mod h1;
+pub mod h2;
 pub mod http;
 pub mod load;
 pub mod metrics;

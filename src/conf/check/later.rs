@@ -1,7 +1,6 @@
 //! Keys that are read but that this build does not serve yet: each gives one notice, so that none is lost silently.
 
-use crate::conf::file::{File, Given, NodeListen, ProviderName};
-use crate::conf::typed::At;
+use crate::conf::file::{File, Given, ProviderName};
 
 /// One notice per such key that the file has.
 pub(super) fn notices(file: &File) -> Vec<String> {
@@ -16,7 +15,6 @@ pub(super) fn notices(file: &File) -> Vec<String> {
     let unused_etcd = provider != ProviderName::Etcd && for_etcd.contains(&true);
     let unused_embedded = provider == ProviderName::Etcd && deployment.embedded.path.is_some();
     [
-        (asks_for_h2(gateway.node_listen.as_ref()), "gateway.node_listen: this build does not serve HTTP/2 yet; HTTP/1 is served"),
         (
             gateway.ssl.enable == Some(true),
             "gateway.ssl.enable: this build does not serve HTTPS listeners yet; stream listeners with tls need no switch",
@@ -31,12 +29,4 @@ pub(super) fn notices(file: &File) -> Vec<String> {
     .filter(|(applies, _)| *applies)
     .map(|(_, text)| text.to_owned())
     .collect()
-}
-
-fn asks_for_h2(listen: Option<&At<NodeListen>>) -> bool {
-    match listen.map(|listen| &listen.value) {
-        None => false,
-        Some(NodeListen::One(entry)) => entry.enable_http2 == Some(true),
-        Some(NodeListen::Many(entries)) => entries.iter().any(|entry| entry.value.enable_http2 == Some(true)),
-    }
 }

@@ -73,7 +73,8 @@ fn versions(fields: &Fields<'_>, found: &mut Found) -> HttpVersions {
     for (at, version) in given.filter(|given| !given.is_empty()).unwrap_or_default() {
         match version.as_str() {
             Some("h1") => versions.h1 = true,
-            _ => found.add(at, "unsupported", "this build serves h1 only"),
+            Some("h2") => versions.h2 = true,
+            _ => found.add(at, "unsupported", "this build does not serve h3 yet (known: h1, h2)"),
         }
     }
     if versions.h1 || versions.h2 { versions } else { HttpVersions::default() }

@@ -56,6 +56,9 @@ fn scheme(fields: &Fields<'_>) -> Scheme {
     match fields.text("scheme") {
         Some("tls") => Scheme::Tls,
         Some("udp") => Scheme::Udp,
+        Some("h2c" | "grpc") => Scheme::H2c,
+        Some("https") => Scheme::Https,
+        Some("grpcs") => Scheme::Grpcs,
         // the schema lets only these pass; http is plain bytes here
         Some(_) | None => Scheme::Tcp,
     }

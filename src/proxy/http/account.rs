@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use hyper::HeaderMap;
 use hyper::http::request;
-use hyper::{StatusCode, Version};
+use hyper::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
+use super::rescue::Speaks;
 use super::serve::Front;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
@@ -59,6 +61,9 @@ pub(super) struct Account {
     reason: Reason,
     status: StatusCode,
     answered: bool,
+    speaks: Speaks,
+    /// Whether the client can be sent trailers.
+    trailers: bool,
     node: Option<Arc<str>>,
     retries: usize,
     connect: Option<Duration>,
@@ -70,8 +75,15 @@ pub(super) struct Account {
 
 impl Account {
     /// The account of a request that came now.
-    pub(super) fn open(front: &Arc<Front>, began: Instant, head: &request::Parts, route: Option<Arc<HttpRoute>>, revision: u64) -> Self {
-        front.begin();
+    pub(super) fn open(
+        front: &Arc<Front>,
+        began: Instant,
+        head: &request::Parts,
+        route: Option<Arc<HttpRoute>>,
+        revision: u64,
+        timeout: Duration,
+    ) -> Self {
+        front.begin(timeout);
         let series = route.as_ref().map_or_else(|| front.shared.unrouted.clone(), |route| route.series.clone());
         let tally = Arc::new(Tally { session: front.session.clone(), series, moved: [AtomicU64::new(0), AtomicU64::new(0)] });
         let line = front.shared.access.wants().then(|| Box::new(line(head)));
@@ -85,6 +97,8 @@ impl Account {
             reason,
             status,
             answered,
+            speaks: Speaks::of(head),
+            trailers: head.version == Version::HTTP_2 && head.method != Method::HEAD,
             node: None,
             retries: 0,
             connect: None,
@@ -96,6 +110,16 @@ impl Account {
     /// Who counts the bytes.
     pub(super) fn tally(&self) -> &Arc<Tally> {
         &self.tally
+    }
+
+    /// The route, if one was found.
+    pub(super) fn route(&self) -> Option<&HttpRoute> {
+        self.route.as_deref()
+    }
+
+    /// What the client understands.
+    pub(super) const fn speaks(&self) -> Speaks {
+        self.speaks
     }
 
     /// When the request's head had come.
@@ -116,6 +140,20 @@ impl Account {
     /// Notes the status that the client gets.
     pub(super) const fn answered(&mut self, status: StatusCode) {
         (self.status, self.answered) = (status, true);
+    }
+
+    /// Whether the client may get trailers that the node does not send.
+    pub(super) fn adds_trailers(&self) -> bool {
+        let bodiless = matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        self.trailers && !bodiless && self.route.as_ref().is_some_and(|route| route.transforms.touches_trailers())
+    }
+
+    /// The trailers that the client gets, made of the node's.
+    pub(super) fn trailers(&self, trailers: Option<HeaderMap>) -> Option<HeaderMap> {
+        match &self.route {
+            Some(route) if self.trailers => route.transforms.trailers(self.status, trailers),
+            _ => trailers,
+        }
     }
 
     /// The end, with its reason.

@@ -25,7 +25,7 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// The status to refuse it with: RFC 9112 3.2 asks for exactly one Host in HTTP/1.1, and for 400 otherwise.
     pub(super) fn read(head: &'a request::Parts, secure: bool) -> Result<Self, StatusCode> {
-        if head.method == Method::CONNECT && head.version < Version::HTTP_2 {
+        if head.method == Method::CONNECT {
             // a tunnel to anywhere is not what a gateway offers
             return Err(StatusCode::BAD_GATEWAY);
         }
@@ -52,7 +52,7 @@ impl<'a> Asked<'a> {
 }
 
 /// The host, if there is exactly as much of it as the version asks for, and it is the same wherever it is given.
-fn host(head: &request::Parts) -> Option<&str> {
+pub(super) fn host(head: &request::Parts) -> Option<&str> {
     let mut lines = head.headers.get_all(HOST).iter();
     let line = match lines.next() {
         Some(line) => Some(line.to_str().ok()?),

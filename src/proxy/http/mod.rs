@@ -3,13 +3,22 @@
 mod account;
 mod asked;
 mod exchange;
+mod flood;
+mod forward;
 pub mod framing;
+mod h2;
+mod leave;
+mod matching;
+mod outward;
 mod patience;
+mod preface;
+mod pump;
 mod reply;
 mod rescue;
 mod serve;
 mod toll;
 mod tunnel;
 mod waiting;
+mod websocket;
 
-pub use serve::{Front, Shared, serve};
+pub use serve::{Front, Shared, Spoken, serve};

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
@@ -18,6 +19,8 @@ use crate::upstream::http::Lease;
 pub(super) struct Reply {
     source: Source,
     account: Option<Account>,
+    /// Whether trailers may follow that the node does not send.
+    trailing: bool,
 }
 
 enum Source {
@@ -46,16 +49,17 @@ pub(super) enum Cut {
 impl Reply {
     /// No body.
     pub(super) const fn none() -> Self {
-        Self { source: Source::None, account: None }
+        Self { source: Source::None, account: None, trailing: false }
     }
 
     /// A node's body, on the connection that it comes on.
     pub(super) fn node(body: Incoming, lease: Lease, patience: Patience) -> Self {
-        Self { source: Source::Node(Box::new(FromNode { body, lease: Some(lease), patience })), account: None }
+        Self { source: Source::Node(Box::new(FromNode { body, lease: Some(lease), patience })), account: None, trailing: false }
     }
 
     /// The account that is closed when the body has ended.
     pub(super) fn on_account_of(&mut self, account: Account) {
+        self.trailing = account.adds_trailers();
         self.account = Some(account);
     }
 
@@ -76,6 +80,17 @@ impl Reply {
         }
     }
 
+    /// The end of the body, with trailers or without. Whoever sends trailers does not ask for what follows them.
+    fn finish(&mut self, trailers: Option<HeaderMap>, cx: &mut Context<'_>) -> Option<Result<Frame<Bytes>, Cut>> {
+        self.trailing = false;
+        let trailers = match &self.account {
+            Some(account) => account.trailers(trailers),
+            None => trailers,
+        };
+        self.ended(cx);
+        trailers.map(|trailers| Ok(Frame::trailers(trailers)))
+    }
+
     fn cut(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Some(account) = self.account.take() {
             account.close(match cut {
@@ -94,7 +109,7 @@ impl FromNode {
             && let Some(lease) = &mut self.lease
         {
             // its end, well or not, is told by the body
-            let _ = lease.h1.poll_drive(cx);
+            let _ = lease.link.poll_drive(cx);
             frame = Pin::new(&mut self.body).poll_frame(cx);
         }
         match frame {
@@ -106,7 +121,7 @@ impl FromNode {
     /// Gives the connection back. It has to be driven once more: only then does it know that it is free.
     fn release(&mut self, cx: &mut Context<'_>) {
         if let Some(mut lease) = self.lease.take()
-            && lease.h1.poll_drive(cx).is_pending()
+            && lease.link.poll_drive(cx).is_pending()
         {
             lease.give_back(Instant::now());
         }
@@ -122,28 +137,29 @@ impl Body for Reply {
         let Source::Node(node) = &mut this.source else { return Poll::Ready(None) };
         let tally = this.account.as_ref().map(Account::tally);
         match ready!(node.poll(cx, || tally.map_or(0, |tally| tally.total()))) {
+            Some(Ok(frame)) if frame.is_trailers() => {
+                let trailers = frame.into_trailers().ok();
+                Poll::Ready(this.finish(trailers, cx))
+            }
             Some(Ok(frame)) => {
                 if let (Some(tally), Some(data)) = (tally, frame.data_ref()) {
                     tally.moved(Direction::Out, data.len());
                 }
                 // whoever sends a body of known length does not ask for what follows its last byte
-                if node.body.is_end_stream() {
+                if node.body.is_end_stream() && !this.trailing {
                     this.ended(cx);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(cut)) => this.cut(cut),
-            None => {
-                this.ended(cx);
-                Poll::Ready(None)
-            }
+            None => Poll::Ready(this.finish(None, cx)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::None => true,
-            Source::Node(node) => node.body.is_end_stream(),
+            Source::Node(node) => node.body.is_end_stream() && !self.trailing,
         }
     }
 

@@ -1,13 +1,14 @@
-//! One client connection that speaks HTTP/1.1, request after request, until one side has enough.
+//! One client connection that speaks HTTP: which version it is told by, and HTTP/1.1, request after request, until one side has enough.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,11 +19,14 @@ use tokio::time::Instant;
 
 use super::exchange::exchange;
 use super::framing::{self, Fault, Place, Watch};
+use super::h2;
+use super::preface;
 use super::tunnel::Tunnel;
 use super::waiting::{For, Waiting};
 use crate::base::meter::Direction;
 use crate::base::reason::Reason;
 use crate::live::sessions::Session;
+use crate::net::rewind::Rewind;
 use crate::net::wire::Wire;
 use crate::snapshot::cell::Cell;
 use crate::telemetry::{AccessLog, RouteSeries};
@@ -38,6 +42,17 @@ pub struct Shared {
     pub unrouted: Arc<RouteSeries>,
 }
 
+/// The version of HTTP that a connection begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/1.0 or HTTP/1.1.
+    H1,
+    /// HTTP/2.
+    H2,
+    /// Either: the client's first bytes tell.
+    Either,
+}
+
 /// What all requests of a connection share.
 #[derive(Debug)]
 pub struct Front {
@@ -48,23 +63,38 @@ pub struct Front {
     tunnel: Mutex<Option<Tunnel>>,
     /// What is known of the bytes of an HTTP/1 client.
     watch: OnceLock<Watch>,
-    /// Requests whose answer began, and ended. Counted by the connection's own task.
+    /// Requests that began, and those of them that ended. Counted by tasks of one thread.
     begun: AtomicU64,
     ended: AtomicU64,
-    /// The time limit of the request that began last, in milliseconds.
-    timeout: AtomicU64,
+    /// The longest time limit of the requests that run, in milliseconds.
+    patience: AtomicU64,
+    /// Steps of requests that count as movement, though nothing was sent.
+    steps: AtomicU64,
+    /// Whether nothing has moved for the limit of the request that runs; of HTTP/1 only.
+    late: AtomicBool,
 }
 
 impl Front {
     /// The front of a connection; `secure` if it came over TLS.
     pub fn new(shared: Arc<Shared>, session: Arc<Session>, secure: bool) -> Self {
-        let (begun, ended, timeout) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Self { shared, session, secure, tunnel: Mutex::new(None), watch: OnceLock::new(), begun, ended, timeout }
+        let [begun, ended, patience, steps] = [(); 4].map(|()| AtomicU64::new(0));
+        let (tunnel, watch, late) = (Mutex::new(None), OnceLock::new(), AtomicBool::new(false));
+        Self { shared, session, secure, tunnel, watch, begun, ended, patience, steps, late }
     }
 
-    /// A request is about to be answered.
-    pub(super) fn begin(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// A request is about to be answered, during which nothing may move for so long.
+    pub(super) fn begin(&self, patience: Duration) {
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.late.store(false, Ordering::Relaxed);
+        if self.begun.fetch_add(1, Ordering::Relaxed) == self.ended.load(Ordering::Relaxed) {
+            self.patience.store(patience, Ordering::Relaxed);
+        } else {
+            self.patience.fetch_max(patience, Ordering::Relaxed);
+        }
     }
 
     /// It was, or never will be.
@@ -72,28 +102,47 @@ impl Front {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How long nothing may move while the request is answered.
-    pub(super) fn may_rest(&self, timeout: Duration) {
-        self.timeout.store(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// Requests that run, and all that ever began.
+    pub(super) fn requests(&self) -> (u64, u64) {
+        let begun = self.begun.load(Ordering::Relaxed);
+        (begun.saturating_sub(self.ended.load(Ordering::Relaxed)), begun)
     }
 
-    fn rest(&self) -> Duration {
-        Duration::from_millis(self.timeout.load(Ordering::Relaxed))
+    /// How long the most patient of the requests that run may be quiet.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience.load(Ordering::Relaxed))
     }
 
-    fn moved(&self) -> u64 {
+    /// Whether the connection watches over the time limit of its request: one of HTTP/1 does, as it has but one at a time.
+    pub(super) fn watches(&self) -> bool {
+        self.watch.get().is_some()
+    }
+
+    /// The request that runs has come to its next step: its time begins anew.
+    pub(super) fn renew(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        self.late.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the time of the request that runs is over.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of bodies, both ways.
+    pub(super) fn moved(&self) -> u64 {
         self.session.bytes(Direction::In).wrapping_add(self.session.bytes(Direction::Out))
     }
 
     /// What an HTTP/1 connection waits for now.
     fn waits_for(&self) -> For {
-        let (begun, ended) = (self.begun.load(Ordering::Relaxed), self.ended.load(Ordering::Relaxed));
+        let (running, begun) = self.requests();
         match self.watch.get().map(Watch::place) {
-            _ if begun != ended => For::Answer(self.rest()),
-            Some(Place::Head) => For::Head(ended),
+            _ if running > 0 => For::Answer(begun, self.patience()),
+            Some(Place::Head) => For::Head(begun),
             // a body that belongs to no answer is one that is read for its form
             Some(Place::Body) => For::Nothing,
-            _ => For::Request(ended),
+            _ => For::Request(begun),
         }
     }
 
@@ -111,21 +160,40 @@ impl Front {
     }
 }
 
-/// Serves a connection to its end, and tells why it ended. Dropping the future closes it.
-pub async fn serve(wire: Wire, front: Arc<Front>) -> Reason {
-    let (wire, watch) = framing::watch(wire);
+/// Serves a connection to its end, and tells why it ended. Over TLS, `spoken` is what both sides agreed on. Dropping the future closes
+/// it.
+pub async fn serve(mut wire: Wire, front: Arc<Front>, spoken: Spoken) -> Reason {
+    let (spoken, early) = match spoken {
+        Spoken::Either => match preface::read(&mut wire, &front.session).await {
+            Ok(read) => read,
+            Err(preface::Ended { reason, late }) => {
+                if late {
+                    give_up(wire).await;
+                }
+                return reason;
+            }
+        },
+        known @ (Spoken::H1 | Spoken::H2) => (known, Bytes::new()),
+    };
+    let io = Rewind::new(early, wire);
+    if spoken == Spoken::H2 { Box::pin(h2::serve(io, front)).await } else { serve_h1(io, front).await }
+}
+
+async fn serve_h1(io: Rewind, front: Arc<Front>) -> Reason {
+    let (io, watch) = framing::watch(io);
     // one connection, one front
     let _ = front.watch.set(watch.clone());
     let service = {
         let front = front.clone();
         service_fn(move |request: Request<Incoming>| {
             let (front, verdict) = (front.clone(), watch.verdict());
-            Box::pin(async move { Ok::<_, Infallible>(exchange(front, verdict, request).await) })
+            let (head, body) = request.into_parts();
+            Box::pin(async move { Ok::<_, Infallible>(exchange(front, verdict, head, body).await) })
         })
     };
     let mut builder = http1::Builder::new();
-    builder.max_headers(framing::PARSER_LINES).max_header_size(framing::PARSER_HEAD);
-    let mut conn = builder.serve_connection(TokioIo::new(wire), service);
+    builder.max_header_size(framing::PARSER_HEAD);
+    let mut conn = builder.serve_connection(TokioIo::new(io), service);
     let mut waiting = Waiting::new(Instant::now());
     let (mut finishing, mut is_head_late) = (false, false);
     let ended = poll_fn(|cx| {
@@ -136,14 +204,19 @@ pub async fn serve(wire: Wire, front: Arc<Front>) -> Reason {
             finishing = true;
             Pin::new(&mut conn).graceful_shutdown();
         }
-        match conn.poll_without_shutdown(cx) {
-            Poll::Ready(ended) => Poll::Ready(Ok(ended)),
-            Poll::Pending => waiting.poll(front.waits_for(), || front.moved(), cx).map(|late| {
-                if matches!(late, For::Head(_)) {
-                    is_head_late = true;
+        loop {
+            if let Poll::Ready(ended) = conn.poll_without_shutdown(cx) {
+                return Poll::Ready(Ok(ended));
+            }
+            let moved = || front.moved().wrapping_add(front.steps.load(Ordering::Relaxed));
+            match ready!(waiting.poll(front.waits_for(), moved, cx)) {
+                // the request is told, and has as much time again to tell a client that takes nothing
+                For::Answer(..) if !front.late.swap(true, Ordering::Relaxed) => {}
+                late @ (For::Nothing | For::Answer(..) | For::Request(_) | For::Head(_)) => {
+                    is_head_late = matches!(late, For::Head(_));
+                    return Poll::Ready(Err(Reason::IdleTimeout));
                 }
-                Err(Reason::IdleTimeout)
-            }),
+            }
         }
     })
     .await;
@@ -162,8 +235,9 @@ pub async fn serve(wire: Wire, front: Arc<Front>) -> Reason {
             None => Reason::Ok,
             Some(tunnel) => {
                 let parts = conn.into_parts();
-                let timeout = front.rest();
-                tunnel.run(parts.io.into_inner().into_inner(), parts.read_buf, &front.session, timeout).await;
+                let (rest, wire) = parts.io.into_inner().into_inner().into_parts();
+                let early = if rest.is_empty() { parts.read_buf } else { [parts.read_buf, rest].concat().into() };
+                tunnel.run(wire, early, &front.session).await;
                 Reason::Ok
             }
         },
@@ -172,7 +246,7 @@ pub async fn serve(wire: Wire, front: Arc<Front>) -> Reason {
 
 /// Tells a client whose head does not come to an end that it took too long. Nothing of an earlier answer is left to be sent: the
 /// connection was polled just now, and what does not fit at once is not worth waiting for.
-async fn give_up(mut wire: Wire) {
+async fn give_up(mut wire: impl AsyncWrite + Unpin) {
     const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
     poll_fn(|cx| {
         let _ = Pin::new(&mut wire).poll_write(cx, LATE);

@@ -4,14 +4,15 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
-use tokio::time::Instant;
 
 use super::account::Account;
 use super::patience::Patience;
+use super::pump::pump;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
 use crate::live::sessions::Session;
@@ -26,14 +27,33 @@ pub(super) struct Tunnel {
     pub(super) upstream: Upgraded,
     pub(super) node: Arc<Node>,
     pub(super) account: Account,
+    /// How long nothing may move.
+    pub(super) patience: Patience,
 }
 
 impl Tunnel {
     /// Relays until an end. `early` is what the client sent after its request.
-    pub(super) async fn run(self, client: Wire, early: Bytes, session: &Session, timeout: Duration) {
-        let Self { upstream: Upgraded { wire, read }, node, account } = self;
+    pub(super) async fn run(self, client: Wire, early: Bytes, session: &Session) {
+        let Self { upstream: Upgraded { wire, read }, node, account, patience } = self;
         let _in_flight = node.hold();
-        let reason = relay(client, early, wire, read, session, timeout, &account).await;
+        let reason = relay(client, early, wire, read, session, patience.alone(), &account).await;
+        account.close(reason);
+    }
+
+    /// Relays between the node and a stream of HTTP/2 that was answered. The end of its connection is its end.
+    pub(super) async fn run_on_stream(self, stream: OnUpgrade) {
+        let Self { upstream: Upgraded { wire, read }, node, account, mut patience } = self;
+        let _in_flight = node.hold();
+        let Ok(stream) = stream.await else { return account.close(Reason::ClientReset) };
+        let mut client = TokioIo::new(stream);
+        if !read.is_empty() {
+            account.tally().moved(Direction::Out, read.len());
+            if client.write_all(&read).await.is_err() {
+                return account.close(Reason::ClientReset);
+            }
+        }
+        patience.begin();
+        let reason = pump(client, wire, account.tally(), patience).await;
         account.close(reason);
     }
 }
@@ -44,7 +64,7 @@ async fn relay(
     mut node: Wire,
     read: Bytes,
     session: &Session,
-    timeout: Duration,
+    mut patience: Patience,
     account: &Account,
 ) -> Reason {
     let tally = account.tally();
@@ -61,9 +81,7 @@ async fn relay(
             return Reason::ClientReset;
         }
     }
-    let now = Instant::now();
-    let mut patience = Patience::new(now, timeout);
-    patience.begin(now);
+    patience.begin();
     let (Wire::Plain(client), Wire::Plain(node)) = (client, node);
     let mut relay = pin!(Relay::new(client, node, tally.clone()));
     poll_fn(|cx| {

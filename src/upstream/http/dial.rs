@@ -1,31 +1,33 @@
 //! A connection to a node of a target for one request: one that waits, else a new one; the next node when a connect fails.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::h1::H1;
+use super::h2::Shared;
+use super::link::Link;
 use crate::base::reason::Reason;
-use crate::model::Keepalive;
+use crate::model::{Keepalive, Scheme};
 use crate::net::wire::Wire;
 use crate::telemetry::RouteSeries;
-use crate::upstream::balance::Tried;
 use crate::upstream::connect::{DialError, reach, within};
 use crate::upstream::node::{InFlight, Node};
 use crate::upstream::target::Target;
+use crate::upstream::timer::Timer;
+use crate::upstream::walk::Walk;
 
 /// A connection for one request.
 #[derive(Debug)]
 pub struct Lease {
-    /// The connection.
-    pub h1: H1,
+    /// The connection, or the stream of one.
+    pub link: Link,
     /// Where it leads.
     pub node: Arc<Node>,
     /// Nodes that failed before.
     pub retries: usize,
-    /// How long the connect took; `None` for a connection that was waiting.
+    /// How long the connect took; `None` for a connection that was there.
     pub connect: Option<Duration>,
     kind: u64,
     keep: Keepalive,
@@ -41,77 +43,99 @@ pub struct Requests<'a> {
     pub connect_timeout: Duration,
     /// Told of every try.
     pub series: &'a RouteSeries,
-    /// Nodes that this request was tried on.
-    pub tried: Tried,
-    /// How many these were.
-    pub tries: usize,
 }
 
 impl Requests<'_> {
-    /// A connection to the first node that answers. The timer is set for each connect and left as it was last. Dropping the future
-    /// closes what is under way.
-    pub async fn lease(&mut self, began: Instant, mut timer: Pin<&mut Sleep>) -> Result<Lease, DialError> {
-        let limit = self.target.spec().timeout.map_or(self.connect_timeout, |t| t.connect);
-        let mut last = DialError { reason: Reason::NoHealthyNode, tries: self.tries, node: None };
-        while self.tries <= self.target.retries() {
-            let late = self.tries > 0 && self.target.retry_timeout().is_some_and(|t| began.elapsed() >= t);
-            let Some(node) = self.target.next(&mut self.tried).filter(|_| !late) else { break };
-            self.tries += 1;
-            let (kind, keep) = (0, self.target.spec().keepalive);
+    /// A connection to the first node that answers. `timer` is for connects only. Dropping the future closes what is under way.
+    pub async fn lease(&self, began: Instant, timer: &mut Timer) -> Result<Lease, DialError> {
+        let spec = self.target.spec();
+        let limit = spec.timeout.map_or(self.connect_timeout, |t| t.connect);
+        let (kind, shares) = (0, shares(spec.scheme));
+        let mut walk = Walk::new(self.target, self.series, began);
+        while let Some(node) = walk.next() {
             let in_flight = node.hold();
-            let lease = |h1, connect| Lease { h1, node: node.clone(), retries: self.tries - 1, connect, kind, keep, _in_flight: in_flight };
-            if let Some(h1) = node.pool().take(kind) {
-                return Ok(lease(h1, None));
+            let retries = walk.retries();
+            let lease =
+                |link, connect| Lease { link, node: node.clone(), retries, connect, kind, keep: spec.keepalive, _in_flight: in_flight };
+            if let Some(link) = waiting(node, shares, kind, began) {
+                return Ok(lease(link, None));
             }
             let start = Instant::now();
-            timer.as_mut().reset(start + limit);
-            match within(timer.as_mut(), open(node)).await {
-                Ok(h1) => {
+            match within(timer.until(start + limit), Box::pin(open(node, shares, kind))).await {
+                Ok(Opened::Now(link)) => {
                     let took = start.elapsed();
                     self.series.connected(took);
-                    return Ok(lease(h1, Some(took)));
+                    return Ok(lease(link, Some(took)));
                 }
-                Err(reason) => {
-                    self.series.connect_failed(node.label(), reason);
-                    tracing::debug!(node = %node.label(), %reason, "connect failed");
-                    last = DialError { reason, tries: self.tries, node: Some(node.clone()) };
-                    if reason == Reason::Overload {
-                        break;
-                    }
-                }
+                Ok(Opened::ByAnother(link)) => return Ok(lease(link, None)),
+                Err(reason) => walk.failed(node, reason),
             }
         }
-        Err(last)
+        Err(walk.end())
     }
 }
 
 impl Lease {
-    /// A new connection to the same node, for a request of which nothing was sent on this one. The timer is set for the connect.
-    pub async fn renew(self, connect_timeout: Duration, series: &RouteSeries, mut timer: Pin<&mut Sleep>) -> Result<Self, DialError> {
+    /// A new connection to the same node, for a request of which nothing was sent on this one.
+    pub async fn renew(mut self, connect_timeout: Duration, series: &RouteSeries, timer: &mut Timer) -> Result<Self, DialError> {
         let start = Instant::now();
-        timer.as_mut().reset(start + connect_timeout);
-        match within(timer, open(&self.node)).await {
-            Ok(h1) => {
+        match within(timer.until(start + connect_timeout), open(&self.node, self.link.is_shared(), self.kind)).await {
+            Ok(Opened::Now(link)) => {
                 let took = start.elapsed();
                 series.connected(took);
-                Ok(Self { h1, connect: Some(took), ..self })
+                (self.link, self.connect) = (link, Some(took));
             }
+            Ok(Opened::ByAnother(link)) => self.link = link,
             Err(reason) => {
                 series.connect_failed(self.node.label(), reason);
-                Err(DialError { reason, tries: self.retries + 1, node: Some(self.node) })
+                return Err(DialError { reason, tries: self.retries + 1, node: Some(self.node) });
             }
         }
+        Ok(self)
     }
 
     /// Lets the next request have the connection, if it is free.
     pub fn give_back(self, now: Instant) {
-        if self.h1.is_free() {
-            self.node.pool().give(self.h1, self.kind, &self.keep, now);
+        if let Link::H1(h1) = self.link
+            && h1.is_free()
+        {
+            self.node.pool().give(h1, self.kind, &self.keep, now);
         }
     }
 }
 
-async fn open(node: &Node) -> Result<H1, Reason> {
-    let tcp = reach(node).await?;
-    H1::open(Wire::Plain(tcp)).await.map_err(|_| Reason::UpstreamReset)
+/// Where a connection came from.
+enum Opened {
+    Now(Link),
+    /// Another request opened it, and there was room.
+    ByAnother(Link),
+}
+
+/// Whether requests to nodes of a scheme share connections: they speak HTTP/2.
+const fn shares(scheme: Scheme) -> bool {
+    match scheme {
+        Scheme::H2c | Scheme::Grpcs => true,
+        Scheme::Tcp | Scheme::Tls | Scheme::Udp | Scheme::Https => false,
+    }
+}
+
+/// What is there already.
+fn waiting(node: &Node, shares: bool, kind: u64, now: Instant) -> Option<Link> {
+    if shares { node.pool().stream(kind, now).map(Link::H2) } else { node.pool().take(kind).map(Link::H1) }
+}
+
+async fn open(node: &Node, shares: bool, kind: u64) -> Result<Opened, Reason> {
+    if !shares {
+        let h1 = H1::open(Wire::Plain(reach(node).await?)).await.map_err(|_| Reason::UpstreamReset)?;
+        return Ok(Opened::Now(Link::H1(Box::new(h1))));
+    }
+    let _turn = node.pool().turn().await;
+    if let Some(link) = waiting(node, shares, kind, Instant::now()) {
+        return Ok(Opened::ByAnother(link));
+    }
+    let wire = Wire::Plain(reach(node).await?);
+    let now = Instant::now();
+    let shared = Shared::open(wire, now).await?;
+    let stream = node.pool().share(shared, kind, now).ok_or(Reason::UpstreamReset)?;
+    Ok(Opened::Now(Link::H2(stream)))
 }

@@ -17,8 +17,6 @@ use crate::net::wire::Wire;
 
 /// The largest answer head, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
-/// The most header lines of an answer.
-const MOST_LINES: usize = 256;
 
 /// A connection.
 #[derive(Debug)]
@@ -57,8 +55,7 @@ struct Answer<'a, F> {
 impl H1 {
     /// Speaks HTTP/1.1 on a connected stream. Nothing is sent yet.
     pub async fn open(wire: Wire) -> hyper::Result<Self> {
-        let (sender, conn) =
-            http1::Builder::new().max_headers(MOST_LINES).max_header_size(LARGEST_HEAD).handshake(TokioIo::new(wire)).await?;
+        let (sender, conn) = http1::Builder::new().max_header_size(LARGEST_HEAD).handshake(TokioIo::new(wire)).await?;
         Ok(Self { sender, conn, requests: 0 })
     }
 

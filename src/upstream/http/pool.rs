@@ -1,15 +1,16 @@
-//! Connections of one node that wait for their next request. Each worker has its own stack, so that a connection stays where its
-//! socket is watched, and no lock is ever waited for.
+//! Connections of one node that wait for their next request, and those of HTTP/2 that requests share. Each worker has its own stack,
+//! so that a connection stays where its socket is watched, and no lock is ever waited for.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::h1::H1;
+use super::h2::{H2, Shared};
 use crate::model::Keepalive;
 
 /// Stacks of one node; workers beyond that many share.
@@ -19,11 +20,20 @@ const STACKS: usize = 16;
 #[derive(Debug)]
 pub struct Pool {
     stacks: [Mutex<Vec<Waiting>>; STACKS],
+    shared: [Mutex<Vec<Common>>; STACKS],
+    /// One dial of HTTP/2 at a time on each worker: whoever waits for it may find room on what it opened.
+    dials: [Arc<tokio::sync::Mutex<()>>; STACKS],
+}
+
+#[derive(Debug)]
+struct Common {
+    shared: Shared,
+    kind: u64,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    h1: H1,
+    h1: Box<H1>,
     since: Instant,
     /// Which kind of connection it is: one to the same node over TLS is another kind.
     kind: u64,
@@ -31,13 +41,17 @@ struct Waiting {
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { stacks: std::array::from_fn(|_| Mutex::default()) }
+        Self {
+            stacks: std::array::from_fn(|_| Mutex::default()),
+            shared: std::array::from_fn(|_| Mutex::default()),
+            dials: std::array::from_fn(|_| Arc::default()),
+        }
     }
 }
 
 impl Pool {
     /// The connection that waits for the shortest time and is still open.
-    pub fn take(&self, kind: u64) -> Option<H1> {
+    pub fn take(&self, kind: u64) -> Option<Box<H1>> {
         let mut stack = self.stack();
         loop {
             let at = stack.iter().rposition(|waiting| waiting.kind == kind)?;
@@ -49,7 +63,7 @@ impl Pool {
     }
 
     /// Gives a connection back that is free. It is closed if enough are waiting, or if it has carried enough.
-    pub fn give(&self, h1: H1, kind: u64, keep: &Keepalive, now: Instant) {
+    pub fn give(&self, h1: Box<H1>, kind: u64, keep: &Keepalive, now: Instant) {
         let mut stack = self.stack();
         if h1.requests() < keep.requests && stack.len() < keep.size {
             stack.push(Waiting { h1, since: now, kind });
@@ -61,6 +75,28 @@ impl Pool {
         for stack in &self.stacks {
             lock(stack).retain_mut(|waiting| now.saturating_duration_since(waiting.since) < idle && alive(&mut waiting.h1));
         }
+        for stack in &self.shared {
+            lock(stack).retain(|common| common.shared.is_wanted(idle, now));
+        }
+    }
+
+    /// A stream of a shared connection that has room.
+    pub fn stream(&self, kind: u64, now: Instant) -> Option<H2> {
+        let mut stack = lock(mine(&self.shared));
+        stack.retain(|common| common.shared.is_open());
+        stack.iter_mut().filter(|common| common.kind == kind).find_map(|common| common.shared.stream(now))
+    }
+
+    /// Lets requests of this worker share a connection; the first stream of it.
+    pub fn share(&self, mut shared: Shared, kind: u64, now: Instant) -> Option<H2> {
+        let stream = shared.stream(now);
+        lock(mine(&self.shared)).push(Common { shared, kind });
+        stream
+    }
+
+    /// The turn to dial for HTTP/2. Cancel safe: who stops waiting leaves the turn to the next.
+    pub async fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        mine(&self.dials).clone().lock_owned().await
     }
 
     /// How many wait.
@@ -69,9 +105,14 @@ impl Pool {
     }
 
     fn stack(&self) -> MutexGuard<'_, Vec<Waiting>> {
-        let [first, ..] = &self.stacks;
-        lock(self.stacks.get(place()).unwrap_or(first))
+        lock(mine(&self.stacks))
     }
+}
+
+/// What of these is this worker's.
+fn mine<T>(all: &[T; STACKS]) -> &T {
+    let [first, ..] = all;
+    all.get(place()).unwrap_or(first)
 }
 
 /// Whether a waiting connection is open: one that has anything to say is not.
@@ -79,7 +120,7 @@ fn alive(h1: &mut H1) -> bool {
     h1.poll_drive(&mut Context::from_waker(Waker::noop())) == Poll::Pending && h1.is_free()
 }
 
-fn lock(stack: &Mutex<Vec<Waiting>>) -> MutexGuard<'_, Vec<Waiting>> {
+fn lock<T>(stack: &Mutex<T>) -> MutexGuard<'_, T> {
     stack.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -17,7 +17,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::{PARSER_HEAD, PARSER_LINES, watch};
+use super::super::{PARSER_HEAD, watch};
 use super::*;
 
 /// A stream that says these pieces, one a read, and then ends, and that keeps what is written.
@@ -92,7 +92,7 @@ pub(super) fn served(pieces: Vec<Vec<u8>>) -> (Vec<Call>, Vec<u16>) {
         }
     });
     let mut builder = http1::Builder::new();
-    builder.half_close(true).max_headers(PARSER_LINES).max_header_size(PARSER_HEAD);
+    builder.half_close(true).max_header_size(PARSER_HEAD);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     // how it ends is seen by what was written
     let _ = runtime.block_on(builder.serve_connection(TokioIo::new(stream), service));

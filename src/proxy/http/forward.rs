@@ -1,0 +1,121 @@
+//! A request on its way to a node, until the head of the answer has come.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::http::request;
+use hyper::{Request, Response, StatusCode, Version};
+
+use super::account::Account;
+use super::leave::Upgrade;
+use super::matching::{Arrived, Matched};
+use super::outward;
+use super::patience::Patience;
+use super::serve::Front;
+use crate::base::reason::Reason;
+use crate::snapshot::HttpRoute;
+use crate::upstream::Target;
+use crate::upstream::http::{Broken, Hold, Lease, Outgoing, Requests};
+
+/// A node's answer, and what it comes on.
+pub(super) struct Answered {
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Lease,
+    pub(super) patience: Patience,
+}
+
+/// Sends a request to a node of the route and waits for the head of its answer.
+pub(super) async fn forward(
+    front: &Arc<Front>,
+    mut head: request::Parts,
+    body: Arrived,
+    upgrade: Option<&Upgrade>,
+    route: &HttpRoute,
+    matched: &Matched,
+    account: &mut Account,
+) -> Result<Answered, Reason> {
+    // a node that expects TLS must not be sent a request in the clear
+    let Some(target) = route.target.as_ref().filter(|target| target.client().is_none()) else { return Err(Reason::NoUpstream) };
+    let mut patience = Patience::of(front, matched.timeout);
+    let mut lease = lease(target, route, matched, &mut patience, account).await?;
+    let hold = outward::expects(&mut head, &lease.link).then(Arc::<Hold>::default);
+    outward::transform(&mut head, front, route, target, &lease)?;
+    if lease.link.is_shared() {
+        outward::to_h2(&mut head)?;
+    } else {
+        head.version = Version::HTTP_11;
+        if let Some(upgrade) = upgrade {
+            upgrade.ask(&mut head);
+        }
+    }
+    let body = match body {
+        Arrived::Streaming(body) if body.is_end_stream() => Outgoing::none(),
+        Arrived::Streaming(body) => Outgoing::client(body, Some(account.tally().clone()), hold.clone()),
+        Arrived::Whole(bytes) => Outgoing::whole(bytes),
+    };
+    let mut request = Request::from_parts(head, body);
+    if let Some(hold) = hold {
+        hyper::ext::on_informational(&mut request, move |answer| {
+            if answer.status() == StatusCode::CONTINUE {
+                hold.open();
+            }
+        });
+    }
+    loop {
+        patience.begin();
+        let sent = {
+            let mut sent = pin!(lease.link.send(request));
+            poll_fn(|cx| match sent.as_mut().poll(cx) {
+                Poll::Pending => patience.poll(cx, || account.tally().total()).map(|()| Err(None)),
+                Poll::Ready(sent) => Poll::Ready(sent.map_err(Some)),
+            })
+            .await
+        };
+        match sent {
+            Ok(response) => return Ok(Answered { response, lease, patience }),
+            Err(None) => return Err(Reason::UpstreamTimeout),
+            // nothing of it was sent: the connection had waited for too long
+            Err(Some(Broken::Unsent(unsent))) => {
+                request = *unsent;
+                // boxed, like all that most requests do not come to: it would be in the memory of each
+                lease = Box::pin(lease.renew(matched.connect_timeout, &route.series, patience.timer())).await.map_err(|e| e.reason)?;
+            }
+            Err(Some(Broken::Sent(error))) => return Err(broken(&error)),
+        }
+    }
+}
+
+/// A connection to a node, noted in the account.
+async fn lease(
+    target: &Target,
+    route: &HttpRoute,
+    matched: &Matched,
+    patience: &mut Patience,
+    account: &mut Account,
+) -> Result<Lease, Reason> {
+    let way = Requests { target, connect_timeout: matched.connect_timeout, series: &route.series };
+    match way.lease(account.began(), patience.timer()).await {
+        Ok(lease) => {
+            account.reached(Some(lease.node.label().clone()), lease.retries, lease.connect);
+            Ok(lease)
+        }
+        Err(error) => {
+            account.reached(error.node.map(|node| node.label().clone()), error.tries.saturating_sub(1), None);
+            Err(error.reason)
+        }
+    }
+}
+
+/// Whose doing it was that a request got no answer.
+fn broken(error: &hyper::Error) -> Reason {
+    if error.is_user() {
+        Reason::ClientReset
+    } else if error.is_parse() {
+        Reason::BadResponse
+    } else {
+        Reason::UpstreamReset
+    }
+}

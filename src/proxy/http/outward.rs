@@ -1,0 +1,59 @@
+//! The head of a request as its node gets it. Sends nothing.
+
+use hyper::header::{EXPECT, HOST};
+use hyper::http::request;
+use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
+use hyper::{Uri, Version};
+
+use super::asked;
+use super::serve::Front;
+use crate::base::reason::Reason;
+use crate::filter::Facts;
+use crate::model::PassHost;
+use crate::snapshot::HttpRoute;
+use crate::upstream::Target;
+use crate::upstream::http::{Lease, Link};
+
+/// Makes of the client's head the one for the node.
+pub(super) fn transform(head: &mut request::Parts, front: &Front, route: &HttpRoute, target: &Target, lease: &Lease) -> Result<(), Reason> {
+    let host = asked::host(head).ok_or(Reason::BadRequest)?.to_owned();
+    let session = &front.session;
+    let (node_authority, original_host) = match &target.spec().pass_host {
+        PassHost::Pass => (&**lease.node.label(), true),
+        PassHost::Node => (&**lease.node.label(), false),
+        PassHost::Rewrite(authority) => (&**authority, false),
+    };
+    let facts = Facts {
+        client: session.client().0,
+        local: session.local.0,
+        secure: front.secure,
+        version: head.version,
+        host: &host,
+        node_authority,
+        original_host,
+        client_certificate: None,
+    };
+    route.transforms.request(head, &facts).map_err(|_| Reason::BadRequest)
+}
+
+/// Whether the body waits until the node asks for it. Where one side speaks HTTP/2, the question or its answer is lost: then it does not.
+pub(super) fn expects(head: &mut request::Parts, link: &Link) -> bool {
+    let expects = head.headers.contains_key(EXPECT);
+    if expects && (link.is_shared() || head.version >= Version::HTTP_2) {
+        head.headers.remove(EXPECT);
+        return false;
+    }
+    expects
+}
+
+/// The form of a request of HTTP/2: no `Host`, but the whole target (RFC 9113, 8.3.1).
+pub(super) fn to_h2(head: &mut request::Parts) -> Result<(), Reason> {
+    let host = head.headers.remove(HOST).ok_or(Reason::BadRequest)?;
+    let authority = Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadRequest)?;
+    let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let mut parts = uri::Parts::default();
+    (parts.scheme, parts.authority, parts.path_and_query) = (Some(Scheme::HTTP), Some(authority), Some(target));
+    head.uri = Uri::from_parts(parts).map_err(|_| Reason::BadRequest)?;
+    head.version = Version::HTTP_2;
+    Ok(())
+}

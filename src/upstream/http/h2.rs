@@ -1,0 +1,188 @@
+//! One HTTP/2 connection to a node, shared by the requests of one worker. Tasks of its own drive it; a request takes a stream of it
+//! and leaves by dropping that.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, Connection, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::body::Outgoing;
+use super::h1::Broken;
+use crate::base::reason::Reason;
+use crate::base::task;
+use crate::net::wire::Wire;
+
+/// The longest list of header lines that an answer may have, in bytes.
+const LARGEST_HEAD: u32 = 64 * 1024;
+/// The most streams on one connection, whatever the node allows: one connection is one lock and one TCP window.
+const MOST_STREAMS: usize = 128;
+
+/// A connection that takes further streams.
+#[derive(Debug)]
+pub struct Shared {
+    sender: SendRequest<Outgoing>,
+    load: Arc<Load>,
+    /// When a stream was last taken.
+    since: Instant,
+}
+
+/// One stream of a connection, for one request. Dropping it makes room for another.
+#[derive(Debug)]
+pub struct H2 {
+    sender: SendRequest<Outgoing>,
+    load: Arc<Load>,
+}
+
+/// How much is on a connection, and how much may be.
+#[derive(Debug, Default)]
+struct Load {
+    streams: AtomicUsize,
+    /// What the node allows; 0 as long as it has not said.
+    most: AtomicUsize,
+    /// Wakes whoever drives the connection when it has read something, until the node has said what it allows.
+    driver: AtomicWaker,
+    /// Wakes whoever waits for that word.
+    opener: AtomicWaker,
+}
+
+/// The tasks of a connection run where it was opened.
+#[derive(Clone, Copy, Debug)]
+struct Tasks;
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        drop(task::spawn(task));
+    }
+}
+
+/// The wire, with an eye on what is read from it.
+struct Watched {
+    wire: Wire,
+    load: Arc<Load>,
+}
+
+impl Shared {
+    /// Speaks HTTP/2 on a connected stream, and waits until the node does: only then it is known to, and how many streams it takes.
+    pub async fn open(wire: Wire, now: Instant) -> Result<Self, Reason> {
+        let load = Arc::<Load>::default();
+        let io = TokioIo::new(Watched { wire, load: load.clone() });
+        // no stream is opened before the node's SETTINGS say how many. There are no pings: gRPC servers close connections of clients
+        // that send them while nothing else moves
+        let mut builder = http2::Builder::new(Tasks);
+        builder.timer(TokioTimer::new()).initial_max_send_streams(0).max_header_list_size(LARGEST_HEAD);
+        let (sender, conn) = builder.handshake(io).await.map_err(|_| Reason::UpstreamReset)?;
+        drop(task::spawn(drive(conn, load.clone())));
+        let shared = Self { sender, load, since: now };
+        poll_fn(|cx| shared.poll_open(cx)).await?;
+        Ok(shared)
+    }
+
+    fn poll_open(&self, cx: &Context<'_>) -> Poll<Result<(), Reason>> {
+        self.load.opener.register(cx.waker());
+        if self.load.most.load(Ordering::Acquire) > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if self.sender.is_closed() { Poll::Ready(Err(Reason::BadResponse)) } else { Poll::Pending }
+    }
+
+    /// A stream, if there is room for one.
+    pub fn stream(&mut self, now: Instant) -> Option<H2> {
+        let most = self.load.most.load(Ordering::Acquire).min(MOST_STREAMS);
+        if self.sender.is_closed() || self.load.streams.load(Ordering::Relaxed) >= most {
+            return None;
+        }
+        self.since = now;
+        self.load.streams.fetch_add(1, Ordering::Relaxed);
+        Some(H2 { sender: self.sender.clone(), load: self.load.clone() })
+    }
+
+    /// Whether it is worth keeping: open, and used within `idle`.
+    pub fn is_wanted(&self, idle: std::time::Duration, now: Instant) -> bool {
+        let used = self.load.streams.load(Ordering::Relaxed) > 0 || now.saturating_duration_since(self.since) < idle;
+        used && self.is_open()
+    }
+
+    /// Whether it takes streams at all.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+}
+
+impl H2 {
+    /// Sends a request and waits for the head of its answer. Dropping the future resets the stream and harms no other.
+    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
+        self.sender.try_send_request(request).await.map_err(|mut e| match e.take_message() {
+            Some(unsent) => Broken::Unsent(Box::new(unsent)),
+            None => Broken::Sent(e.into_error()),
+        })
+    }
+}
+
+impl Drop for H2 {
+    fn drop(&mut self) {
+        self.load.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Drives a connection to its end, and notes what the node allows.
+async fn drive(mut conn: Connection<TokioIo<Watched>, Outgoing, Tasks>, load: Arc<Load>) {
+    let ended = poll_fn(|cx| {
+        load.driver.register(cx.waker());
+        let ended = Pin::new(&mut conn).poll(cx);
+        load.most.store(conn.current_max_send_streams(), Ordering::Release);
+        load.opener.wake();
+        ended
+    })
+    .await;
+    drop(conn);
+    load.opener.wake();
+    if let Err(error) = ended {
+        tracing::debug!(%error, "HTTP/2 connection to a node");
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.wire).poll_read(cx, buf);
+        if read.is_ready() && self.load.most.load(Ordering::Relaxed) == 0 {
+            self.load.driver.wake();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.wire.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(cx)
+    }
+}
