@@ -296,3 +296,45 @@ fn a_large_transfer_through_a_slow_reader_arrives_whole() {
     relay.ended("ok", 1);
     assert_eq!(relay.bytes("out"), 24 * MEGABYTE as u64);
 }
+
+/// Sends so many bytes in pieces of ever other lengths and takes what comes back, to its end.
+fn pump(addr: SocketAddr, bytes: usize) -> u64 {
+    let mut stream = client::connect(addr);
+    let mut writer = stream.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (piece, mut left, mut length) = (vec![7; 300_000], bytes, 1);
+            while left > 0 {
+                length = (length * 7919 + 13) % piece.len() + 1;
+                let now = length.min(left);
+                writer.write_all(&piece[..now]).unwrap();
+                left -= now;
+            }
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        let (mut back, mut buffer) = (0, vec![0; 256 * 1024]);
+        while let Ok(n @ 1..) = stream.read(&mut buffer) {
+            back += n as u64;
+        }
+        back
+    })
+}
+
+#[test]
+fn a_billion_bytes_are_counted_exactly() {
+    let server = servers::echo();
+    let relay = relay(&to(&server.node()));
+    // two sessions, and as much back as there: ten to the ninth in all, and a few
+    let each = 250_000_019;
+    let back: u64 = std::thread::scope(|scope| {
+        let pumps = [(); 2].map(|()| scope.spawn(|| pump(relay.addr, each)));
+        pumps.map(|pump| pump.join().unwrap()).iter().sum()
+    });
+    let all = 2 * each as u64;
+    relay.ended("ok", 2);
+    assert_eq!((back, server.received()), (all, all));
+    assert_eq!((relay.bytes("in"), relay.bytes("out")), (all, all));
+    soon("a line for each session", || relay.gateway.access_log().len() == 2);
+    let logged = |field: &str| relay.gateway.access_log().iter().map(|l| l[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((logged("rx_bytes"), logged("tx_bytes")), (all, all));
+}

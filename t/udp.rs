@@ -477,3 +477,26 @@ fn the_global_limit_counts_datagrams_and_none_exempts() {
     }
     assert_eq!(udp.asked(), (2, 2));
 }
+
+#[test]
+fn an_idle_session_takes_a_kilobyte_at_most() {
+    namespace::network("udp::an_idle_session_takes_a_kilobyte_at_most", || {
+        let server = echo_on("127.0.0.1:9201".parse().unwrap(), 1);
+        let gateway = Gateway::start(Conf::new().udp(9200));
+        gateway.put_live("stream_routes", "r", &with(to(&server.node()), "timeout", json!("10m")));
+        let udp = Udp { gateway, addr: ports::local(9200) };
+        let begin = |sources: std::ops::Range<u32>| {
+            for source in sources {
+                let [_, a, b, c] = (source + 0x1_0000).to_be_bytes();
+                client_from(SocketAddr::from(([127, a, b, c], 0)), udp.addr).ping(b"x");
+            }
+            udp.gateway.count("process_resident_memory_bytes", &[])
+        };
+        // buffers, code and the first of each table are there by then
+        let before = begin(0..1_000);
+        let after = begin(1_000..11_000);
+        assert_eq!(udp.active(), 11_000);
+        let each = after.saturating_sub(before) / 10_000;
+        assert!(each <= 1_024, "{each} bytes for a session");
+    });
+}

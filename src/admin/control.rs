@@ -256,7 +256,7 @@ fn session(session: &Session) -> Value {
         "tls_cipher": session.tls().map(|tls| tls.cipher),
         "route": session.route(),
         "node": session.node(),
-        "started": rfc3339(session.started),
+        "started": rfc3339(session.started()),
         "rx_bytes": session.bytes(Direction::In),
         "tx_bytes": session.bytes(Direction::Out),
         "ending": session.asked_to_end().map(Reason::as_str),

@@ -146,7 +146,7 @@ fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Res
     let fallback = context.fallback_sni.as_deref().filter(|_| spec.listener.tls);
     let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref().or(fallback) };
     let route = snapshot.route_for(spec, &ask);
-    guard.routed(route.map(|r| &**r), snapshot.revision());
+    guard.routed(route, snapshot.revision());
     if !room {
         return Err(Reason::Overload);
     }

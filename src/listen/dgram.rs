@@ -46,7 +46,7 @@ impl Front for Door {
         Ruling { route, limiter, revision: snapshot.revision() }
     }
 
-    fn register(&self, client: SocketAddr, local: SocketAddr, route: Option<&L4Route>, revision: u64) -> Entered {
+    fn register(&self, client: SocketAddr, local: SocketAddr, route: Option<&Arc<L4Route>>, revision: u64) -> Entered {
         let spec = self.gate.spec();
         let arrival = Arrival {
             listener: spec.listener.id.clone(),
@@ -111,4 +111,16 @@ pub(super) fn start(
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::udp::shell;
+
+    #[test]
+    fn a_session_at_rest_is_small() {
+        let bytes = shell::bytes::<Entered>();
+        assert!((256..=320).contains(&bytes), "{bytes} bytes: a change of this size wants a reason");
+    }
 }

@@ -7,13 +7,12 @@ use tokio::time::Instant;
 
 use super::worker::Context;
 use crate::base::addr::Protocol;
-use crate::base::id::Id;
 use crate::base::meter::Direction;
 use crate::base::reason::Reason;
 use crate::live::sessions::{Arrival, Registered, Session};
 use crate::proxy::tcp::Outcome;
 use crate::snapshot::L4Route;
-use crate::telemetry::{ListenerSeries, Record, RouteSeries};
+use crate::telemetry::{ListenerSeries, Record};
 
 /// Registered on arrival, counted once routed, ended exactly once: by [`ConnGuard::close`], or as `internal` when its task
 /// panicked.
@@ -29,13 +28,9 @@ pub(super) struct ConnGuard {
 /// The handles that a routed session is counted with.
 #[derive(Debug)]
 struct Counted {
-    route: Option<Id>,
-    target: Option<Arc<str>>,
+    route: Option<Arc<L4Route>>,
     revision: u64,
-    series: Arc<RouteSeries>,
     listener: Arc<ListenerSeries>,
-    /// Datagrams from the client and to it; of UDP only.
-    datagrams: Option<[u64; 2]>,
 }
 
 impl ConnGuard {
@@ -53,54 +48,52 @@ impl ConnGuard {
     }
 
     /// Counts the session as one of this route, or as one that matched none.
-    pub(super) fn routed(&mut self, route: Option<&L4Route>, revision: u64) {
-        let series = route.map_or_else(|| self.context.unrouted.clone(), |r| r.series.clone());
+    pub(super) fn routed(&mut self, route: Option<&Arc<L4Route>>, revision: u64) {
+        let series = route.map_or(&self.context.unrouted, |r| &r.series);
         let listener = series.listener(&self.place.listener, self.place.protocol);
         listener.opened();
-        let datagrams = (self.place.protocol == Protocol::Udp).then(|| {
+        if self.place.protocol == Protocol::Udp {
             series.udp_opened();
-            [0, 0]
-        });
+        }
         if let Some(route) = route {
             self.place.set_route(route.id.clone());
         }
-        let target = route.and_then(|r| r.target.as_ref()).map(|t| t.name().clone());
-        self.counted = Some(Counted { route: route.map(|r| r.id.clone()), target, revision, series, listener, datagrams });
+        self.counted = Some(Counted { route: route.cloned(), revision, listener });
     }
 
     /// Ends the session.
     pub(super) fn close(mut self, outcome: &Outcome) {
-        self.end(outcome);
+        self.end(outcome, [0, 0]);
     }
 
     /// Ends a UDP session after so many datagrams from the client and to it.
     pub(super) fn close_after(mut self, outcome: &Outcome, datagrams: [u64; 2]) {
-        if let Some(counted) = &mut self.counted {
-            counted.datagrams = Some(datagrams);
-        }
-        self.end(outcome);
+        self.end(outcome, datagrams);
     }
 
-    fn end(&mut self, outcome: &Outcome) {
+    fn end(&mut self, outcome: &Outcome, datagrams: [u64; 2]) {
         let Some(counted) = self.counted.take() else { return };
         let lasted = self.began.elapsed();
         counted.listener.ended();
-        if counted.datagrams.is_some() {
-            counted.series.udp_ended();
-        }
-        counted.series.closed(outcome.reason, lasted);
+        let series = counted.route.as_ref().map_or(&self.context.unrouted, |r| &r.series);
+        let datagrams = (self.place.protocol == Protocol::Udp).then(|| {
+            series.udp_ended();
+            datagrams
+        });
+        series.closed(outcome.reason, lasted);
         // the lines of HTTP are those of its requests
         if self.place.protocol != Protocol::Http && self.context.access.wants() {
-            self.context.access.submit(self.record(counted, outcome, lasted));
+            self.context.access.submit(self.record(&counted, outcome, lasted, datagrams));
         }
     }
 
-    fn record(&self, counted: Counted, outcome: &Outcome, lasted: Duration) -> Record {
+    fn record(&self, counted: &Counted, outcome: &Outcome, lasted: Duration, datagrams: Option<[u64; 2]>) -> Record {
+        let route = counted.route.as_ref();
         let session = &*self.place;
         Record {
             ts: SystemTime::now(),
             session_id: session.id,
-            route: counted.route,
+            route: route.map(|r| r.id.clone()),
             listener: session.listener.clone(),
             proto: session.protocol,
             client: session.client().0,
@@ -109,14 +102,14 @@ impl ConnGuard {
             sni: session.sni().map(Into::into),
             tls_version: session.tls().map(|tls| tls.version),
             tls_cipher: session.tls().map(|tls| tls.cipher),
-            upstream: counted.target,
+            upstream: route.and_then(|r| r.target.as_ref()).map(|t| t.name().clone()),
             endpoint: outcome.node.as_ref().map(|n| n.label().clone()),
             retries: u32::try_from(outcome.retries).unwrap_or(u32::MAX),
             connect: outcome.connect,
             duration: lasted,
             rx_bytes: session.bytes(Direction::In),
             tx_bytes: session.bytes(Direction::Out),
-            datagrams: counted.datagrams,
+            datagrams,
             reason: outcome.reason,
             config_revision: counted.revision,
             http: None,
@@ -127,6 +120,6 @@ impl ConnGuard {
 impl Drop for ConnGuard {
     fn drop(&mut self) {
         let reason = self.place.asked_to_end().unwrap_or(Reason::Internal);
-        self.end(&Outcome::early(reason));
+        self.end(&Outcome::early(reason), [0, 0]);
     }
 }

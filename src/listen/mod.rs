@@ -2,6 +2,8 @@
 //! nothing of the store or of Admin.
 
 mod accept;
+#[cfg(test)]
+mod allocations;
 mod budget;
 mod conn;
 mod dgram;

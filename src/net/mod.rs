@@ -1,5 +1,7 @@
 //! Bytes and sockets. No protocol above L4 but the header that hands a connection on; no routes, no policy.
 
+#[cfg(test)]
+pub(crate) mod heap;
 pub mod limits;
 pub mod pipe;
 pub mod presence;

@@ -38,6 +38,13 @@ pub(super) type Addresses = smallvec::SmallVec<[SocketAddr; 1]>;
 #[must_use = "dropping it ends the session's count"]
 pub struct InFlight(Arc<Node>);
 
+impl InFlight {
+    /// The node.
+    pub const fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+}
+
 impl Node {
     pub(super) fn new(spec: &model::Node, name: impl FnOnce(&Arc<str>) -> Arc<Name>) -> Self {
         let place = match &spec.host {

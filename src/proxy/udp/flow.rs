@@ -1,9 +1,9 @@
 //! The flow table: which session a datagram belongs to, and what becomes of it. Opens no socket and reads no clock: datagrams, errors
 //! and the time are passed in, decisions come out, and seeds can replay it (`t/udp_sim.rs`).
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use super::index::Index;
 use super::places::{Place, Places};
 use super::sources::Sources;
 use super::wheel::{Link, Links, Wheel};
@@ -99,9 +99,12 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Flow<S> {
     key: Key,
-    terms: Terms,
-    began: Millis,
+    idle: Millis,
+    /// When it ends in any case.
+    end: Millis,
     last: Millis,
+    responses: Option<u32>,
+    retries: u32,
     /// Replies that may still come, where they are counted.
     budget: u64,
     answered: bool,
@@ -133,7 +136,7 @@ impl<S> Flow<S> {
     /// So many datagrams of its client came, and may be passed on.
     pub fn arrived(&mut self, datagrams: u32, now: Millis) {
         self.last = now;
-        let more = u64::from(self.terms.responses.unwrap_or(0)).saturating_mul(u64::from(datagrams));
+        let more = u64::from(self.responses.unwrap_or(0)).saturating_mul(u64::from(datagrams));
         self.budget = self.budget.saturating_add(more);
     }
 
@@ -150,15 +153,14 @@ impl<S> Flow<S> {
     }
 
     fn due(&self) -> Millis {
-        let idle = self.last.saturating_add(self.terms.idle);
-        self.terms.longest.map_or(idle, |longest| idle.min(self.began.saturating_add(longest)))
+        self.last.saturating_add(self.idle).min(self.end)
     }
 
     fn over(&self, now: Millis) -> Option<Reason> {
-        if self.terms.longest.is_some_and(|longest| now >= self.began.saturating_add(longest)) {
+        if now >= self.end {
             return Some(Reason::MaxDuration);
         }
-        (now >= self.last.saturating_add(self.terms.idle)).then_some(Reason::IdleTimeout)
+        (now >= self.last.saturating_add(self.idle)).then_some(Reason::IdleTimeout)
     }
 }
 
@@ -168,7 +170,7 @@ pub struct Flows<S> {
     places: Places,
     sources: Sources,
     closed: bool,
-    index: HashMap<Key, u32>,
+    index: Index,
     rows: Rows<S>,
     wheel: Wheel,
 }
@@ -197,7 +199,7 @@ impl<S> Flows<S> {
     /// An empty table. The places may be shared with others.
     pub fn new(places: Places, sources: Sources) -> Self {
         let rows = Rows { rows: Vec::new(), free: Vec::new() };
-        Self { places, sources, closed: false, index: HashMap::new(), rows, wheel: Wheel::default() }
+        Self { places, sources, closed: false, index: Index::default(), rows, wheel: Wheel::default() }
     }
 
     /// How many sessions there are.
@@ -207,7 +209,7 @@ impl<S> Flows<S> {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.len() == 0
     }
 
     /// Lets no session begin any more, or lets them begin again.
@@ -217,7 +219,7 @@ impl<S> Flows<S> {
 
     /// Datagrams came from a client. Those of a session count for it only once it is told with [`Flow::arrived`].
     pub fn arrive(&mut self, key: &Key, now: Millis) -> Arrival {
-        if let Some(index) = self.index.get(key).copied()
+        if let Some(index) = self.index.find(key, |at| self.rows.key(at) == Some(key))
             && let Some((turn, _)) = self.rows.at(index)
         {
             return Arrival::Known(FlowId { index, turn });
@@ -249,9 +251,11 @@ impl<S> Flows<S> {
         })?;
         let flow = Flow {
             key,
-            terms,
-            began: now,
+            idle: terms.idle,
+            end: terms.longest.map_or(Millis::MAX, |longest| now.saturating_add(longest)),
             last: now,
+            responses: terms.responses,
+            retries: terms.retries,
             budget: 0,
             answered: false,
             tries_left: terms.retries,
@@ -263,7 +267,7 @@ impl<S> Flows<S> {
         };
         let due = flow.due();
         self.rows.fill(id.index, flow);
-        self.index.insert(key, id.index);
+        self.index.put(&key, id.index);
         self.wheel.put(&mut self.rows, id.index, due, now);
         Ok(id)
     }
@@ -273,9 +277,9 @@ impl<S> Flows<S> {
         let Some(flow) = self.get_mut(id) else { return Reply::Refused(DropReason::Unasked) };
         if !flow.answered {
             flow.answered = true;
-            flow.tries_left = flow.terms.retries;
+            flow.tries_left = flow.retries;
         }
-        match flow.terms.responses {
+        match flow.responses {
             None => {
                 flow.last = now;
                 Reply::Relay
@@ -328,11 +332,7 @@ impl<S> Flows<S> {
         self.get(id)?;
         self.wheel.take(&mut self.rows, id.index);
         let flow = self.rows.empty(id.index)?;
-        self.index.remove(&flow.key);
-        if self.index.is_empty() {
-            // a flood is over: what the table grew to is given back
-            self.index.shrink_to_fit();
-        }
+        self.index.take(&flow.key, id.index);
         Some(flow)
     }
 
@@ -362,6 +362,11 @@ impl<S> Flows<S> {
 }
 
 impl<S> Rows<S> {
+    fn key(&self, index: u32) -> Option<&Key> {
+        let row = self.rows.get(usize::try_from(index).ok()?)?;
+        row.flow.as_ref().map(|flow| &flow.key)
+    }
+
     fn at(&mut self, index: u32) -> Option<(u32, &mut Flow<S>)> {
         let row = self.rows.get_mut(usize::try_from(index).ok()?)?;
         row.flow.as_deref_mut().map(|flow| (row.turn, flow))

@@ -29,8 +29,7 @@ const HELD_MOST: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Line<G> {
     socket: UdpSocket,
-    pub(super) node: Arc<Node>,
-    /// Its count on the node, held as long as the session is there.
+    /// Its node, and its count there, held as long as the session is there.
     on_node: InFlight,
     picker: Picker,
     pub(super) route: Arc<L4Route>,
@@ -39,14 +38,13 @@ pub(super) struct Line<G> {
     toll: Option<Box<Toll>>,
     /// The first datagram, while no node has answered and another one could.
     held: Option<Box<[u8]>>,
-    pub(super) retries: usize,
+    retries: u32,
 }
 
 /// A node that a session is connected to.
 #[derive(Debug)]
 pub(super) struct Reached {
     socket: UdpSocket,
-    node: Arc<Node>,
     in_flight: InFlight,
 }
 
@@ -60,8 +58,14 @@ pub(super) struct Unreached {
 
 impl<G> Line<G> {
     pub(super) fn new(reached: Reached, picker: Picker, route: Arc<L4Route>, guard: G, toll: Option<Toll>, retries: usize) -> Self {
-        let Reached { socket, node, in_flight } = reached;
-        Self { socket, node, on_node: in_flight, picker, route, guard, toll: toll.map(Box::new), held: None, retries }
+        let Reached { socket, in_flight } = reached;
+        let retries = u32::try_from(retries).unwrap_or(u32::MAX);
+        Self { socket, on_node: in_flight, picker, route, guard, toll: toll.map(Box::new), held: None, retries }
+    }
+
+    /// The node that it is with.
+    pub(super) const fn node(&self) -> &Arc<Node> {
+        self.on_node.node()
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -92,8 +96,8 @@ impl<G> Line<G> {
             return Err(Unreached { reason: Reason::NoUpstream, node: None, tries: 0 });
         };
         let (reached, tries) = reach(&target, &self.route, &mut self.picker, ready, id, most)?;
-        self.retries += tries;
-        (self.socket, self.node, self.on_node) = (reached.socket, reached.node, reached.in_flight);
+        self.retries = self.retries.saturating_add(u32::try_from(tries).unwrap_or(u32::MAX));
+        (self.socket, self.on_node) = (reached.socket, reached.in_flight);
         if again && let Some(first) = &self.held {
             // if it fails too, the session hears of it with its next datagram
             let _ = self.socket.send(first);
@@ -122,7 +126,8 @@ impl<G: Guard> Line<G> {
 
     /// Ends the session and closes its socket.
     pub(super) fn close(self, reason: Reason, datagrams: [u64; 2]) {
-        let outcome = Outcome { reason, node: Some(self.node), retries: self.retries, connect: None };
+        let retries = usize::try_from(self.retries).unwrap_or(usize::MAX);
+        let outcome = Outcome { reason, node: Some(self.node().clone()), retries, connect: None };
         drop((self.socket, self.on_node, self.toll));
         self.guard.close(&outcome, datagrams);
     }
@@ -145,7 +150,7 @@ pub(super) fn reach(
             None => Err(Fault::Node(Reason::DnsFailed)),
         };
         match connected {
-            Ok(socket) => return Ok((Reached { socket, node: picked.node, in_flight: picked.in_flight }, tries)),
+            Ok(socket) => return Ok((Reached { socket, in_flight: picked.in_flight }, tries)),
             Err(fault) => {
                 let reason = fault.reason();
                 route.series.connect_failed(picked.node.label(), reason);

@@ -2,6 +2,7 @@
 //! [`shell`].
 
 pub mod flow;
+mod index;
 mod line;
 pub mod places;
 pub mod shell;

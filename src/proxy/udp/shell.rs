@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
 use super::count;
-use super::flow::{Arrival, Failure, FlowId, Flows, Key, Millis, Reply};
+use super::flow::{Arrival, Failure, Flow, FlowId, Flows, Key, Millis, Reply};
 use super::line::{self, Fault, Line, Unreached, fault};
 use super::places::Places;
 use super::sources::Sources;
@@ -55,7 +55,7 @@ pub trait Front: Send + 'static {
     /// What the configuration of the moment says of a session.
     fn route(&self, client: SocketAddr, local: SocketAddr) -> Ruling;
     /// Registers a session.
-    fn register(&self, client: SocketAddr, local: SocketAddr, route: Option<&L4Route>, revision: u64) -> Self::Guard;
+    fn register(&self, client: SocketAddr, local: SocketAddr, route: Option<&Arc<L4Route>>, revision: u64) -> Self::Guard;
     /// The series of what belongs to no route.
     fn unrouted(&self) -> &RouteSeries;
     /// Whether the process has a descriptor for another session.
@@ -119,6 +119,11 @@ pub struct Shell<F: Front> {
     news: Vec<u64>,
     more: Vec<FlowId>,
     ending: Vec<FlowId>,
+}
+
+/// The bytes that one session takes in the table of its shell, beside its place there.
+pub const fn bytes<G: Guard>() -> usize {
+    size_of::<Flow<Line<G>>>()
 }
 
 /// Rung when somebody wants one of the sessions to end.
@@ -269,7 +274,7 @@ impl<F: Front> Shell<F> {
             // only to be heard when somebody asks; nobody can have asked yet
             let _ = guard.session().poll_end(&mut Context::from_waker(&waker));
             let line = Line::new(reached, picker, route.clone(), guard, toll, tries.saturating_sub(1));
-            line.guard.session().set_node(line.node.label().clone());
+            line.guard.session().set_node(line.node().label().clone());
             Ok(line)
         });
         match opened {
@@ -281,7 +286,7 @@ impl<F: Front> Shell<F> {
 
     /// Counts datagrams that could begin no session, and tells of the session that was not; of a flood, only of the first ones.
     fn refuse(&mut self, key: &Key, ruling: &Ruling, outcome: &Outcome, datagrams: u32, now: Millis) {
-        let route = ruling.route.as_deref();
+        let route = ruling.route.as_ref();
         let series = route.map_or_else(|| self.front.unrouted(), |r| &*r.series);
         series.dropped(line::drop_reason(outcome.reason), u64::from(datagrams));
         let (second, told) = &mut self.told;
@@ -431,8 +436,8 @@ impl<F: Front> Shell<F> {
     /// Leaves a session's node for the next one. False: the session has ended.
     fn leave(&mut self, id: FlowId, reason: Reason) -> bool {
         let Some(flow) = self.flows.get_mut(id) else { return false };
-        flow.line.route.series.connect_failed(flow.line.node.label(), reason);
-        tracing::debug!(node = %flow.line.node.label(), %reason, "a UDP session's node fails");
+        flow.line.route.series.connect_failed(flow.line.node().label(), reason);
+        tracing::debug!(node = %flow.line.node().label(), %reason, "a UDP session's node fails");
         let Failure::Next { again } = self.flows.failed(id) else {
             self.end(id, reason);
             return false;
