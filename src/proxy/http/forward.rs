@@ -18,7 +18,7 @@ use super::patience::Patience;
 use super::serve::Front;
 use crate::base::reason::Reason;
 use crate::snapshot::HttpRoute;
-use crate::upstream::http::{Broken, Hold, Lease, Outgoing, Requests};
+use crate::upstream::http::{Bound, Broken, Hold, Lease, Outgoing, Requests};
 use crate::upstream::{Target, Tried};
 
 /// A node's answer, and what it comes on.
@@ -54,7 +54,12 @@ pub(super) async fn forward(
     }
     let body = match body {
         Arrived::Streaming(body) if body.is_end_stream() => Outgoing::none(),
-        Arrived::Streaming(body) => Outgoing::client(body, Some(account.tally().clone()), hold.clone()),
+        Arrived::Streaming(body) => {
+            let unknown = matched.max_body_size.filter(|_| upgrade.is_none() && body.size_hint().exact().is_none());
+            let (bound, crossed) = unknown.map(Bound::new).unzip();
+            account.bounded(crossed);
+            Outgoing::client(body, Some(account.tally().clone()), hold.clone(), bound)
+        }
         Arrived::Whole(bytes) => Outgoing::whole(bytes),
     };
     let mut request = Request::from_parts(head, body);
@@ -83,6 +88,7 @@ pub(super) async fn forward(
                 request = *unsent;
                 lease = lease.renew(matched.connect_timeout, &route.series, patience.timer()).await.map_err(|e| e.reason)?;
             }
+            Err(Some(Broken::Sent(_))) if account.crossed() => return Err(Reason::BodyTooLarge),
             Err(Some(Broken::Sent(error))) => return Err(broken(&error)),
         }
     }

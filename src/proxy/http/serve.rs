@@ -1,9 +1,9 @@
 //! One client connection that speaks HTTP: which version it is told by, and HTTP/1.1, request after request, until one side has enough.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWrite;
-use tokio::time::Instant;
+use tokio::io::{AsyncRead as _, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep};
 
 use super::exchange::exchange;
 use super::framing::{self, Fault, Place, Watch};
@@ -30,6 +30,9 @@ use crate::net::rewind::Rewind;
 use crate::net::wire::Wire;
 use crate::snapshot::cell::Cell;
 use crate::telemetry::{AccessLog, RouteSeries};
+
+/// How long a client that was answered early may go on sending.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What all HTTP connections share.
 #[derive(Debug)]
@@ -68,13 +71,16 @@ pub struct Front {
     ended: AtomicU64,
     /// The longest time limit of the requests that run, in milliseconds.
     patience: AtomicU64,
+    /// The last request of an HTTP/1 client was answered before its end.
+    lingers: AtomicBool,
 }
 
 impl Front {
     /// The front of a connection; `secure` if it came over TLS.
     pub fn new(shared: Arc<Shared>, session: Arc<Session>, secure: bool) -> Self {
         let [begun, ended, patience] = [(); 3].map(|()| AtomicU64::new(0));
-        Self { shared, session, secure, tunnel: Mutex::new(None), watch: OnceLock::new(), begun, ended, patience }
+        let lingers = AtomicBool::new(false);
+        Self { shared, session, secure, tunnel: Mutex::new(None), watch: OnceLock::new(), begun, ended, patience, lingers }
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -122,6 +128,11 @@ impl Front {
             Some(Place::Body) => For::Nothing,
             _ => For::Request(begun),
         }
+    }
+
+    /// An HTTP/1 client may still be sending when it gets its last answer.
+    pub(super) fn linger(&self) {
+        self.lingers.store(true, Ordering::Relaxed);
     }
 
     /// Whether the client's next bytes may be those of another protocol.
@@ -205,7 +216,12 @@ async fn serve_h1(io: Rewind, front: Arc<Front>) -> Reason {
             Reason::ClientReset
         }
         Ok(Ok(())) => match front.left() {
-            None => Reason::Ok,
+            None => {
+                if front.lingers.load(Ordering::Relaxed) {
+                    Box::pin(linger(conn.into_parts().io.into_inner().into_inner(), &front.session)).await;
+                }
+                Reason::Ok
+            }
             Some(tunnel) => {
                 let parts = conn.into_parts();
                 let (rest, wire) = parts.io.into_inner().into_inner().into_parts();
@@ -215,6 +231,32 @@ async fn serve_h1(io: Rewind, front: Arc<Front>) -> Reason {
             }
         },
     }
+}
+
+/// Reads what a client still sends that has its answer, and throws it away: closed at once, the connection would be reset and the
+/// answer lost (RFC 9112, 9.6). Ends when the client does, or after [`LINGER`].
+async fn linger(mut io: Rewind, session: &Session) {
+    let mut end = pin!(sleep(LINGER));
+    let (mut told, mut waste) = (false, vec![0; 16 * 1024]);
+    poll_fn(|cx| {
+        if session.poll_end(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !told {
+            told = Pin::new(&mut io).poll_shutdown(cx).is_ready();
+        }
+        let mut buf = ReadBuf::new(&mut waste);
+        match Pin::new(&mut io).poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                // one read a turn: others are served in between
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 /// Tells a client whose head does not come to an end that it took too long. Nothing of an earlier answer is left to be sent: the
