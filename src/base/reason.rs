@@ -38,6 +38,8 @@ pub enum Reason {
     ProxyHeader,
     /// The client's request was malformed, ambiguous or too large.
     BadRequest,
+    /// The request's body was longer than the route allows.
+    BodyTooLarge,
     /// The node's answer was no HTTP, or ambiguous.
     BadResponse,
     /// A limit refused it.
@@ -84,7 +86,7 @@ impl Side {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Ok,
         Self::ClientReset,
         Self::UpstreamRefused,
@@ -101,6 +103,7 @@ impl Reason {
         Self::SessionTableFull,
         Self::ProxyHeader,
         Self::BadRequest,
+        Self::BodyTooLarge,
         Self::BadResponse,
         Self::Limited,
         Self::QueueTimeout,
@@ -132,6 +135,7 @@ impl Reason {
             Self::SessionTableFull => "session_table_full",
             Self::ProxyHeader => "proxy_header",
             Self::BadRequest => "bad_request",
+            Self::BodyTooLarge => "body_too_large",
             Self::BadResponse => "bad_response",
             Self::Limited => "limited",
             Self::QueueTimeout => "queue_timeout",
@@ -148,7 +152,13 @@ impl Reason {
     /// Whose doing it was. `Ok` is the client's: sessions end when the client is done.
     pub const fn side(self) -> Side {
         match self {
-            Self::Ok | Self::ClientReset | Self::ProxyHeader | Self::TlsHandshake | Self::SniNoMatch | Self::BadRequest => Side::Client,
+            Self::Ok
+            | Self::ClientReset
+            | Self::ProxyHeader
+            | Self::TlsHandshake
+            | Self::SniNoMatch
+            | Self::BadRequest
+            | Self::BodyTooLarge => Side::Client,
             Self::UpstreamRefused
             | Self::UpstreamTimeout
             | Self::UpstreamReset

@@ -20,6 +20,8 @@ pub struct HttpRoute {
     pub upstream: UpstreamRef,
     /// The idle time of a request: how long nothing may move.
     pub timeout: Option<Duration>,
+    /// The most bytes of a request's body; 0 for no bound, whatever the settings say.
+    pub max_body_size: Option<u64>,
     /// Changes to the request and the response, in their order.
     pub transforms: Vec<TransformSpec>,
     /// How many of its requests may pass.

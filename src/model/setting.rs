@@ -12,12 +12,14 @@ pub struct Global {
     pub default_timeout: Duration,
     /// The time for one connect where the upstream gives none.
     pub connect_timeout: Duration,
+    /// The most bytes of a request's body where the route says nothing; 0 for no bound.
+    pub max_body_size: u64,
     /// The limit of all routes that say nothing of limits: one count for all of them together.
     pub limit: Option<Arc<Limit>>,
 }
 
 impl Default for Global {
     fn default() -> Self {
-        Self { default_timeout: Duration::from_secs(300), connect_timeout: Duration::from_secs(3), limit: None }
+        Self { default_timeout: Duration::from_secs(300), connect_timeout: Duration::from_secs(3), max_body_size: 0, limit: None }
     }
 }

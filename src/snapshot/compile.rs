@@ -136,6 +136,7 @@ pub(super) fn http_route(
     HttpRoute {
         id: route.id.clone(),
         timeout: route.timeout.or_else(upstream),
+        max_body_size: route.max_body_size,
         limit: limiter(&Key::new(Kind::Route, route.id.clone()), &route.limit, registries),
         transforms,
         series: registries.metrics.route(Kind::Route, Some(&route.id)),

@@ -52,6 +52,7 @@ pub(crate) fn http_route(name: &str, upstream: UpstreamRef) -> HttpRoute {
         order: 0,
         upstream,
         timeout: None,
+        max_body_size: None,
         transforms: Vec::new(),
         limit: RouteLimit::Global,
         enabled: true,

@@ -149,6 +149,8 @@ pub struct HttpRoute {
     /// The idle time: the route's own, else the larger of the upstream's send and read. `None`: the global default, as it is when a
     /// request begins.
     pub timeout: Option<Duration>,
+    /// The most bytes of a body; 0 for no bound. `None`: as the settings say when a request begins.
+    pub max_body_size: Option<u64>,
     /// Which limit its requests ask.
     pub limit: RouteLimiter,
     /// What it does to requests and responses.

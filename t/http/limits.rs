@@ -1,27 +1,14 @@
 //! Limits of requests, asked by curl: who is refused, what they are told, whose requests count together, and who is not concerned.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
-use super::{Web, to};
+use super::{Head, Web, to};
 use crate::support::gateway::upstream;
 use crate::support::h1::origin;
 use crate::support::upstream::{self as servers, Server};
 use crate::support::{Conf, client, ports, soon};
 
-/// An answer's head, as curl got it.
-struct Head {
-    status: u16,
-    lines: Vec<(String, String)>,
-}
-
 impl Head {
-    fn number(&self, name: &str) -> Option<u64> {
-        let line = self.lines.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        line.map(|(_, value)| value.parse().unwrap_or_else(|e| panic!("{name}: {value}: {e}")))
-    }
-
     /// `RateLimit-Limit` and `RateLimit-Remaining`.
     fn standing(&self) -> (Option<u64>, Option<u64>) {
         (self.number("ratelimit-limit"), self.number("ratelimit-remaining"))
@@ -29,18 +16,6 @@ impl Head {
 }
 
 impl Web {
-    /// A request by curl, with these arguments more.
-    fn curl(&self, path: &str, more: &[&str]) -> Head {
-        let url = format!("http://{}{path}", self.at);
-        let done = Command::new("curl").args(["-sS", "-D", "-", "-o", "/dev/null", "--max-time", "30"]).args(more).arg(&url).output();
-        let done = done.unwrap();
-        assert!(done.status.success(), "{path}: {}", String::from_utf8_lossy(&done.stderr));
-        let text = String::from_utf8(done.stdout).unwrap();
-        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
-        let lines = text.lines().filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.to_owned(), v.trim().to_owned())).collect();
-        Head { status, lines }
-    }
-
     fn statuses(&self, path: &str, more: &[&str], times: usize) -> Vec<u16> {
         (0..times).map(|_| self.curl(path, more).status).collect()
     }

@@ -18,6 +18,7 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut F
         order: fields.number("order", found).unwrap_or(0),
         upstream: target(fields, secrets, found),
         timeout: fields.duration("timeout", Least::AboveZero, found),
+        max_body_size: fields.number("max_body_size", found),
         transforms: fields.each("transforms").into_iter().map(|(_, element)| transform(element)).collect(),
         limit: limit::read(fields, found),
         enabled: fields.enabled(),
@@ -80,7 +81,7 @@ mod tests {
     fn every_field_is_read() {
         let r = route(&json!({
             "match": {"hosts": ["a.com", "*.b.org:80"], "paths": ["/a*"], "methods": ["GET", "post"], "statement": "Path = '/a'"},
-            "order": -7, "upstream_id": "u", "timeout": "11s", "status": 0, "metadata": {"a": [1]}, "name": "n",
+            "order": -7, "upstream_id": "u", "timeout": "11s", "max_body_size": 1000, "status": 0, "metadata": {"a": [1]}, "name": "n",
             "transforms": [{"PathPrefix": "/x"}, {"RequestHeadersCopy": false, "n": 1}],
         }));
         assert_eq!(r.matching.hosts, ["a.com", "*.b.org:80"]);
@@ -88,6 +89,7 @@ mod tests {
         assert_eq!(r.matching.methods, ["GET", "post"]);
         assert_eq!(r.matching.statement.as_deref(), Some("Path = '/a'"));
         assert_eq!((r.order, r.timeout, r.enabled), (-7, Some(Duration::from_secs(11)), false));
+        assert_eq!(r.max_body_size, Some(1000));
         assert_eq!(r.upstream, UpstreamRef::Id(Id::parse("u").unwrap()));
         let pairs = |spec: &TransformSpec| spec.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>();
         assert_eq!(r.transforms.iter().map(pairs).collect::<Vec<_>>(), [vec!["PathPrefix=/x"], vec!["RequestHeadersCopy=false", "n=1"]]);

@@ -15,6 +15,7 @@ pub(super) fn read(fields: &Fields<'_>, found: &mut Found) -> Global {
     Global {
         default_timeout: fields.duration("default_timeout", Least::AboveZero, found).unwrap_or(standard.default_timeout),
         connect_timeout: fields.duration("connect_timeout", Least::AboveZero, found).unwrap_or(standard.connect_timeout),
+        max_body_size: fields.number("max_body_size", found).unwrap_or(standard.max_body_size),
         limit: match limit::read(fields, found) {
             RouteLimit::Own(limit) => Some(limit),
             RouteLimit::Global | RouteLimit::Exempt => None,
@@ -35,9 +36,12 @@ mod tests {
 
     #[test]
     fn what_is_not_given_is_the_default() {
-        let Resource::Global(global) = accepted(Kind::Setting, &json!({"default_timeout": "00:01:00"})) else { panic!() };
+        let Resource::Global(global) = accepted(Kind::Setting, &json!({"default_timeout": "00:01:00", "max_body_size": 7})) else {
+            panic!()
+        };
         assert_eq!(global.default_timeout, Duration::from_secs(60));
         assert_eq!(global.connect_timeout, Global::default().connect_timeout);
+        assert_eq!(global.max_body_size, 7);
     }
 
     #[test]

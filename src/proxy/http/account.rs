@@ -17,6 +17,7 @@ use crate::limit::Hold;
 use crate::live::sessions::Session;
 use crate::snapshot::HttpRoute;
 use crate::telemetry::{HttpRecord, Record, RouteSeries};
+use crate::upstream::http::Crossed;
 
 /// The bytes of one request's bodies: for itself, its connection and its route.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub(super) struct Account {
     connect: Option<Duration>,
     /// The permit of a limit, for as long as the request lasts.
     hold: Option<Hold>,
+    /// Whether the body was cut where it was too long.
+    crossed: Option<Arc<Crossed>>,
     /// Only where a line will be written.
     line: Option<Box<HttpRecord>>,
 }
@@ -103,6 +106,7 @@ impl Account {
             retries: 0,
             connect: None,
             hold: None,
+            crossed: None,
             line,
         }
     }
@@ -137,6 +141,21 @@ impl Account {
         self.hold = hold;
     }
 
+    /// Where it is told that the body was longer than it may be.
+    pub(super) fn bounded(&mut self, crossed: Option<Arc<Crossed>>) {
+        self.crossed = crossed;
+    }
+
+    /// Whether it was.
+    pub(super) fn crossed(&self) -> bool {
+        self.crossed.as_ref().is_some_and(|crossed| crossed.get())
+    }
+
+    /// The rest of the body is not read: an HTTP/1 connection ends with the answer.
+    pub(super) fn unread(&self) {
+        self.front.linger();
+    }
+
     /// Notes the status that the client gets.
     pub(super) const fn answered(&mut self, status: StatusCode) {
         (self.status, self.answered) = (status, true);
@@ -158,7 +177,8 @@ impl Account {
 
     /// The end, with its reason.
     pub(super) fn close(mut self, reason: Reason) {
-        self.reason = reason;
+        // an answer that breaks off because the request did has that as its cause
+        self.reason = if reason != Reason::Ok && self.crossed() { Reason::BodyTooLarge } else { reason };
     }
 
     fn record(&mut self, mut http: Box<HttpRecord>, lasted: Duration) -> Record {

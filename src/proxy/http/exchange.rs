@@ -38,6 +38,10 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, mut 
         Err(status) => return refused(&front, began, &head, status),
     };
     let mut account = Account::open(&front, began, &head, matched.route.clone(), matched.revision, matched.timeout);
+    // behind a request for another protocol, what follows is no body
+    if upgrade.is_none() && body.length().zip(matched.max_body_size).is_some_and(|(length, most)| length > most) {
+        return rescue::end(account, Reason::BodyTooLarge);
+    }
     let pass = match toll::wait(matched.limit.take(), &front, matched.timeout).await {
         Ok(pass) => pass,
         Err(away) => return rescue::end_with(account, away.reason, rescue::status(away.reason), |headers| away.tell(headers)),

@@ -20,7 +20,7 @@ use super::serve::Front;
 use crate::base::reason::Reason;
 use crate::snapshot::HttpRoute;
 use crate::upstream::Target;
-use crate::upstream::http::{Broken, Hold, Lease, Outgoing, Requests};
+use crate::upstream::http::{Bound, Broken, Hold, Lease, Outgoing, Requests};
 
 /// A node's answer, and what it comes on.
 pub(super) struct Answered {
@@ -55,7 +55,12 @@ pub(super) async fn forward(
     }
     let body = match body {
         Arrived::Streaming(body) if body.is_end_stream() => Outgoing::none(),
-        Arrived::Streaming(body) => Outgoing::client(body, Some(account.tally().clone()), hold.clone()),
+        Arrived::Streaming(body) => {
+            let unknown = matched.max_body_size.filter(|_| upgrade.is_none() && body.size_hint().exact().is_none());
+            let (bound, crossed) = unknown.map(Bound::new).unzip();
+            account.bounded(crossed);
+            Outgoing::client(body, Some(account.tally().clone()), hold.clone(), bound)
+        }
         Arrived::Whole(bytes) => Outgoing::whole(bytes),
     };
     let mut request = Request::from_parts(head, body);
@@ -85,6 +90,7 @@ pub(super) async fn forward(
                 // boxed, like all that most requests do not come to: it would be in the memory of each
                 lease = Box::pin(lease.renew(matched.connect_timeout, &route.series, patience.timer())).await.map_err(|e| e.reason)?;
             }
+            Err(Some(Broken::Sent(_))) if account.crossed() => return Err(Reason::BodyTooLarge),
             Err(Some(Broken::Sent(error))) => return Err(broken(&error)),
         }
     }

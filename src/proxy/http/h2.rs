@@ -25,8 +25,9 @@ use crate::tls::Wire;
 
 /// The most requests at a time.
 const MOST_STREAMS: u32 = 128;
-/// The longest list of header lines of one request, in bytes.
-const LARGEST_HEAD: u32 = 64 * 1024;
+/// The longest list of header lines of one request that is read, in bytes: more than is taken, so that what is too long gets its 431.
+/// Beyond this the stream is refused, too, which some clients take for leave to try again.
+const LARGEST_HEAD: u32 = 128 * 1024;
 /// Streams that a client has reset and nobody has taken yet: more end the connection (CVE-2023-44487).
 const MOST_RESET: usize = 32;
 /// Streams that had to be reset for errors of the client's: more end the connection (RUSTSEC-2024-0003).

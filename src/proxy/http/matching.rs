@@ -31,6 +31,8 @@ pub(super) struct Matched {
     pub(super) revision: u64,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
+    /// The most bytes of the body; `None` for any number.
+    pub(super) max_body_size: Option<u64>,
     /// What the limit of the route says, where one counts for it.
     pub(super) limit: Option<Decision>,
 }
@@ -39,6 +41,16 @@ pub(super) struct Matched {
 pub(super) enum Arrived {
     Streaming(Incoming),
     Whole(Bytes),
+}
+
+impl Arrived {
+    /// How long it is, where that is known before it has come.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Streaming(body) => body.size_hint().exact(),
+            Self::Whole(bytes) => u64::try_from(bytes.len()).ok(),
+        }
+    }
 }
 
 /// Finds the route.
@@ -66,6 +78,7 @@ fn find_by(front: &Front, head: &request::Parts, asked: &Asked<'_>, form: Form<'
     let global = snapshot.global();
     Ok(Matched {
         timeout: route.as_ref().and_then(|route| route.timeout).unwrap_or(global.default_timeout),
+        max_body_size: Some(route.as_ref().and_then(|route| route.max_body_size).unwrap_or(global.max_body_size)).filter(|most| *most > 0),
         limit: route.as_ref().and_then(|route| toll::ask(front, &snapshot, route, head, now)),
         route,
         revision: snapshot.revision(),

@@ -13,6 +13,7 @@ pub(super) const fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::NoRoute => StatusCode::NOT_FOUND,
         Reason::NoUpstream | Reason::NoHealthyNode | Reason::Overload | Reason::QueueTimeout => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::Limited => StatusCode::TOO_MANY_REQUESTS,
         Reason::UpstreamTimeout | Reason::IdleTimeout | Reason::MaxDuration => StatusCode::GATEWAY_TIMEOUT,
         Reason::UpstreamRefused
@@ -61,6 +62,9 @@ pub(super) fn end_with(mut account: Account, reason: Reason, status: StatusCode,
     if let Some(route) = account.route() {
         route.transforms.local(&mut head);
     }
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        account.unread();
+    }
     account.answered(head.status);
     account.close(reason);
     Response::from_parts(head, body)
@@ -71,8 +75,8 @@ fn answer(reason: Reason, status: StatusCode, speaks: Speaks) -> Response<Reply>
         return grpc(status, reason);
     }
     let mut response = bare(status);
-    if reason == Reason::BadRequest && speaks.version < Version::HTTP_2 {
-        // nothing more is read from a connection that said what was not understood
+    if matches!(reason, Reason::BadRequest | Reason::BodyTooLarge) && speaks.version < Version::HTTP_2 {
+        // no further request is read from a connection that said what was not understood, or more than it may
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

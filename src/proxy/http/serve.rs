@@ -1,8 +1,8 @@
 //! One client connection that speaks HTTP: which version it is told by, and HTTP/1.1, request after request, until one side has enough.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Poll, ready};
@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout};
+use tokio::io::{AsyncRead as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::exchange::exchange;
 use super::framing::{self, Fault, Place, Watch};
@@ -34,6 +34,9 @@ use crate::tls::Wire;
 
 /// How long a client over TLS may take for the last bytes of an answer once its connection is to end.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a client that was answered early may go on sending.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What all HTTP connections share.
 #[derive(Debug)]
@@ -77,14 +80,16 @@ pub struct Front {
     steps: AtomicU64,
     /// Whether nothing has moved for the limit of the request that runs; of HTTP/1 only.
     late: AtomicBool,
+    /// The last request of an HTTP/1 client was answered before its end.
+    lingers: AtomicBool,
 }
 
 impl Front {
     /// The front of a connection; `secured` if it came over TLS.
     pub fn new(shared: Arc<Shared>, session: Arc<Session>, secured: Option<Secured>) -> Self {
         let [begun, ended, patience, steps] = [(); 4].map(|()| AtomicU64::new(0));
-        let (tunnel, watch, late) = (Mutex::new(None), OnceLock::new(), AtomicBool::new(false));
-        Self { shared, session, secured, tunnel, watch, begun, ended, patience, steps, late }
+        let [late, lingers] = [(); 2].map(|()| AtomicBool::new(false));
+        Self { shared, session, secured, tunnel: Mutex::new(None), watch: OnceLock::new(), begun, ended, patience, steps, late, lingers }
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -154,6 +159,11 @@ impl Front {
             Some(Place::Body) => For::Nothing,
             _ => For::Request(begun),
         }
+    }
+
+    /// An HTTP/1 client may still be sending when it gets its last answer.
+    pub(super) fn linger(&self) {
+        self.lingers.store(true, Ordering::Relaxed);
     }
 
     /// Whether the client's next bytes may be those of another protocol.
@@ -243,7 +253,12 @@ async fn serve_h1(io: Rewind<Wire>, front: Arc<Front>) -> Reason {
         }
         Ok(Ok(())) => match front.left() {
             None => {
-                say_end(conn.into_parts().io.into_inner().into_inner().into_parts().1).await;
+                let io = conn.into_parts().io.into_inner().into_inner();
+                if front.lingers.load(Ordering::Relaxed) {
+                    Box::pin(linger(io, &front.session)).await;
+                } else {
+                    say_end(io.into_parts().1).await;
+                }
                 Reason::Ok
             }
             Some(tunnel) => {
@@ -264,6 +279,32 @@ async fn say_end(mut wire: Wire) {
         // a client that takes nothing any more has had its time
         let _ = timeout(FAREWELL, wire.shutdown()).await;
     }
+}
+
+/// Reads what a client still sends that has its answer, and throws it away: closed at once, the connection would be reset and the
+/// answer lost (RFC 9112, 9.6). Ends when the client does, or after [`LINGER`].
+async fn linger(mut io: Rewind<Wire>, session: &Session) {
+    let mut end = pin!(sleep(LINGER));
+    let (mut told, mut waste) = (false, vec![0; 16 * 1024]);
+    poll_fn(|cx| {
+        if session.poll_end(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !told {
+            told = Pin::new(&mut io).poll_shutdown(cx).is_ready();
+        }
+        let mut buf = ReadBuf::new(&mut waste);
+        match Pin::new(&mut io).poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                // one read a turn: others are served in between
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 /// Tells a client whose head does not come to an end that it took too long. Nothing of an earlier answer is left to be sent: the

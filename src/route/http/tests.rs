@@ -22,6 +22,7 @@ fn route(id: &str, hosts: &[&str], paths: &[&str]) -> HttpRoute {
         order: 0,
         upstream: UpstreamRef::None,
         timeout: None,
+        max_body_size: None,
         transforms: Vec::new(),
         enabled: true,
     }

@@ -1,5 +1,5 @@
 //! The body of a request on its way to a node: the client's own, streamed and counted, and held back where the node has to ask
-//! for it first.
+//! for it first, and broken off where it is longer than it may be.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +20,54 @@ pub struct Outgoing {
     source: Source,
     meter: Option<Meter>,
     hold: Option<Arc<Hold>>,
+    bound: Option<Bound>,
+}
+
+/// Why a body does not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Torn {
+    /// The client's doing.
+    #[error("the client's body broke off: {0}")]
+    Client(#[from] hyper::Error),
+    /// It went on beyond its bound.
+    #[error("the client's body is too large")]
+    TooLarge,
+}
+
+/// How many bytes may still pass of a body whose length nobody told.
+#[derive(Debug)]
+pub struct Bound {
+    left: u64,
+    crossed: Arc<Crossed>,
+}
+
+/// Whether a body went beyond its bound; for whoever learns only that its request broke off.
+#[derive(Debug, Default)]
+pub struct Crossed(AtomicBool);
+
+impl Crossed {
+    /// Whether it did.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Bound {
+    /// A bound of so many bytes, and where it is told that there were more.
+    pub fn new(bytes: u64) -> (Self, Arc<Crossed>) {
+        let crossed = Arc::<Crossed>::default();
+        (Self { left: bytes, crossed: crossed.clone() }, crossed)
+    }
+
+    #[expect(clippy::as_conversions, reason = "a usize fits into 64 bits")]
+    fn take(&mut self, bytes: usize) -> Result<(), Torn> {
+        if let Some(left) = self.left.checked_sub(bytes as u64) {
+            self.left = left;
+            return Ok(());
+        }
+        self.crossed.0.store(true, Ordering::Release);
+        Err(Torn::TooLarge)
+    }
 }
 
 enum Source {
@@ -55,17 +103,18 @@ impl Hold {
 impl Outgoing {
     /// No body.
     pub const fn none() -> Self {
-        Self { source: Source::None, meter: None, hold: None }
+        Self { source: Source::None, meter: None, hold: None, bound: None }
     }
 
-    /// The client's body, counted as it goes, and held until asked for where there is a hold.
-    pub const fn client(body: Incoming, meter: Option<Meter>, hold: Option<Arc<Hold>>) -> Self {
-        Self { source: Source::Client(body), meter, hold }
+    /// The client's body, counted as it goes, and held until asked for where there is a hold. With a bound, what would cross it is not
+    /// passed on.
+    pub const fn client(body: Incoming, meter: Option<Meter>, hold: Option<Arc<Hold>>, bound: Option<Bound>) -> Self {
+        Self { source: Source::Client(body), meter, hold, bound }
     }
 
     /// A body that was read before. Its bytes have been counted.
     pub const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(bytes), meter: None, hold: None }
+        Self { source: Source::Whole(bytes), meter: None, hold: None, bound: None }
     }
 }
 
@@ -77,9 +126,9 @@ impl std::fmt::Debug for Outgoing {
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Torn;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Torn>>> {
         let this = &mut *self;
         if let Some(hold) = &this.hold {
             std::task::ready!(hold.poll_open(cx));
@@ -93,12 +142,15 @@ impl Body for Outgoing {
             }
             Source::Client(body) => {
                 let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-                if let (Some(Ok(frame)), Some(meter)) = (&frame, &this.meter)
-                    && let Some(data) = frame.data_ref()
-                {
-                    meter.moved(Direction::In, data.len());
+                if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref) {
+                    if let Some(Err(torn)) = this.bound.as_mut().map(|bound| bound.take(data.len())) {
+                        return Poll::Ready(Some(Err(torn)));
+                    }
+                    if let Some(meter) = &this.meter {
+                        meter.moved(Direction::In, data.len());
+                    }
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(Torn::Client)))
             }
         }
     }

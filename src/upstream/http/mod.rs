@@ -9,7 +9,7 @@ mod kind;
 mod link;
 mod pool;
 
-pub use body::{Hold, Meter, Outgoing};
+pub use body::{Bound, Crossed, Hold, Meter, Outgoing, Torn};
 pub use dial::{Lease, Requests};
 pub use h1::{Broken, H1, Upgraded};
 pub use h2::{H2, Shared};

@@ -6,7 +6,7 @@ use hyper::http::{request, response};
 use hyper::{HeaderMap, Method, Version};
 
 use super::line;
-use super::{Fault, LONGEST_TARGET};
+use super::{Fault, LARGEST_HEAD, LONGEST_TARGET};
 
 /// Judges the head of an HTTP/2 request: its pseudo-fields must make one sound request line and one host (RFC 9113, 8.3.1), and
 /// nothing in it may frame an HTTP/1.1 message in another way than its frames do (8.2.2).
@@ -21,6 +21,7 @@ pub fn request(head: &request::Parts) -> Result<(), Fault> {
     if target.len() > LONGEST_TARGET {
         return Err(Fault::TargetTooLong);
     }
+    size(&head.headers)?;
     let has_form = match target {
         [b'/', ..] => true,
         b"*" => head.method == Method::OPTIONS,
@@ -31,6 +32,12 @@ pub fn request(head: &request::Parts) -> Result<(), Fault> {
         return Err(Fault::Target);
     }
     host(head)
+}
+
+/// Each line counts with 32 bytes beside its own (RFC 9113, 10.5.1), which bounds their number: cookies come in a line each.
+fn size(headers: &HeaderMap) -> Result<(), Fault> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    if bytes > LARGEST_HEAD { Err(Fault::HeadTooLarge) } else { Ok(()) }
 }
 
 fn host(head: &request::Parts) -> Result<(), Fault> {
