@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper::http::request;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Request, Response, Version};
 
 use super::account::Account;
 use super::leave::Upgrade;
@@ -18,11 +18,11 @@ use super::serve::Front;
 use crate::base::reason::Reason;
 use crate::snapshot::HttpRoute;
 use crate::upstream::Target;
-use crate::upstream::http::{Broken, Hold, Lease, Outgoing, Requests};
+use crate::upstream::http::{Broken, Lease, Outgoing, Requests};
 
 /// A node's answer, and what it comes on.
 pub(super) struct Answered {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<()>,
     pub(super) lease: Lease,
     pub(super) patience: Patience,
 }
@@ -41,7 +41,7 @@ pub(super) async fn forward(
     let Some(target) = route.target.as_ref().filter(|target| target.client().is_none()) else { return Err(Reason::NoUpstream) };
     let mut patience = Patience::of(front, matched.timeout);
     let mut lease = lease(target, route, matched, &mut patience, account).await?;
-    let hold = outward::expects(&mut head, &lease.link).then(Arc::<Hold>::default);
+    let held = outward::expects(&mut head, &lease.link);
     outward::transform(&mut head, front, route, target, &lease)?;
     if lease.link.is_shared() {
         outward::to_h2(&mut head)?;
@@ -53,17 +53,10 @@ pub(super) async fn forward(
     }
     let body = match body {
         Arrived::Streaming(body) if body.is_end_stream() => Outgoing::none(),
-        Arrived::Streaming(body) => Outgoing::client(body, Some(account.tally().clone()), hold.clone()),
+        Arrived::Streaming(body) => Outgoing::client(body, Some(account.tally().clone()), held),
         Arrived::Whole(bytes) => Outgoing::whole(bytes),
     };
     let mut request = Request::from_parts(head, body);
-    if let Some(hold) = hold {
-        hyper::ext::on_informational(&mut request, move |answer| {
-            if answer.status() == StatusCode::CONTINUE {
-                hold.open();
-            }
-        });
-    }
     loop {
         patience.begin();
         let sent = {
@@ -83,7 +76,7 @@ pub(super) async fn forward(
                 // boxed, like all that most requests do not come to: it would be in the memory of each
                 lease = Box::pin(lease.renew(matched.connect_timeout, &route.series, patience.timer())).await.map_err(|e| e.reason)?;
             }
-            Err(Some(Broken::Sent(error))) => return Err(broken(&error)),
+            Err(Some(Broken::Sent(error))) => return Err(error.reason()),
         }
     }
 }
@@ -106,16 +99,5 @@ async fn lease(
             account.reached(error.node.map(|node| node.label().clone()), error.tries.saturating_sub(1), None);
             Err(error.reason)
         }
-    }
-}
-
-/// Whose doing it was that a request got no answer.
-fn broken(error: &hyper::Error) -> Reason {
-    if error.is_user() {
-        Reason::ClientReset
-    } else if error.is_parse() {
-        Reason::BadResponse
-    } else {
-        Reason::UpstreamReset
     }
 }

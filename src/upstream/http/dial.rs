@@ -126,8 +126,7 @@ fn waiting(node: &Node, shares: bool, kind: u64, now: Instant) -> Option<Link> {
 
 async fn open(node: &Node, shares: bool, kind: u64) -> Result<Opened, Reason> {
     if !shares {
-        let h1 = H1::open(Wire::Plain(reach(node).await?)).await.map_err(|_| Reason::UpstreamReset)?;
-        return Ok(Opened::Now(Link::H1(Box::new(h1))));
+        return Ok(Opened::Now(Link::H1(Box::new(H1::new(Wire::Plain(reach(node).await?))))));
     }
     let _turn = node.pool().turn().await;
     if let Some(link) = waiting(node, shares, kind, Instant::now()) {

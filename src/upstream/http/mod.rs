@@ -3,13 +3,15 @@
 
 mod body;
 mod dial;
+mod error;
 mod h1;
 mod h2;
 mod link;
 mod pool;
 
-pub use body::{Hold, Meter, Outgoing};
+pub use body::{Meter, Outgoing};
 pub use dial::{Lease, Requests};
+pub use error::{Error, Malformed};
 pub use h1::{Broken, H1, Upgraded};
 pub use h2::{H2, Shared};
 pub use link::Link;
