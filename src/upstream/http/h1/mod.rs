@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Frame, SizeHint};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use self::body::{Framing, Next};
 use self::head::{Asked, Head};
@@ -34,8 +34,8 @@ const LARGE: usize = 64 * 1024;
 
 /// A connection.
 #[derive(Debug)]
-pub struct H1 {
-    wire: Wire,
+pub struct H1<W = Wire> {
+    wire: W,
     read: BytesMut,
     /// Whether the buffer has grown beyond [`spare::SIZE`].
     grown: bool,
@@ -75,16 +75,16 @@ pub enum Broken {
 
 /// A connection that left HTTP behind.
 #[derive(Debug)]
-pub struct Upgraded {
+pub struct Upgraded<W = Wire> {
     /// The stream.
-    pub wire: Wire,
+    pub wire: W,
     /// What came on it after the answer's head.
     pub read: Bytes,
 }
 
-impl H1 {
+impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
     /// Speaks HTTP/1.1 on a connected stream. Nothing is sent yet.
-    pub fn new(wire: Wire) -> Self {
+    pub fn new(wire: W) -> Self {
         Self {
             wire,
             read: BytesMut::new(),
@@ -169,7 +169,7 @@ impl H1 {
     }
 
     /// Takes the stream back after an answer of `101 Switching Protocols`.
-    pub fn upgraded(self) -> Result<Upgraded, Error> {
+    pub fn upgraded(self) -> Result<Upgraded<W>, Error> {
         if !matches!(self.answer, Answer::Switched) || !self.sent || !self.request.is_done() {
             return Err(Error::Closed);
         }
@@ -186,9 +186,7 @@ impl H1 {
         let request = self.give_up();
         match request.into_whole() {
             // what fails at once on a new connection would fail so again and again
-            Some(body) if self.requests > 0 && matches!(error, Error::Wire(_)) => {
-                Broken::Unsent(Box::new(Request::from_parts(head, body)))
-            }
+            Some(body) if self.requests > 0 && matches!(error, Error::Wire(_)) => Broken::Unsent(Box::new(Request::from_parts(head, body))),
             _ => Broken::Sent(error),
         }
     }
