@@ -74,12 +74,16 @@ bench: setup-build setup-bench
 	$(CARGO) build --release --locked --manifest-path bench/load/Cargo.toml --target-dir bench/target
 	bench/run.py --gateway target/release/sluice
 	bench/churn.py --gateway target/release/sluice
+	bench/slow.py --gateway target/release/sluice
 	bench/cluster.py --gateway target/release/sluice
 	cp Cargo.lock bench/lookup/Cargo.lock
 	$(CARGO) bench --manifest-path bench/lookup/Cargo.toml --target-dir target
 
-faults: setup-build setup-test
-	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults slow_http http2_floods --nocapture
+faults: setup-build setup-test setup-bench
+	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults http::edits slow_http http2_floods --nocapture
+	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --manifest-path bench/load/Cargo.toml --target-dir bench/target
+	bench/slow.py --gateway target/release/sluice --connections 4000
 
 # asks a running gateway whatever its own description of the Admin API allows, and what it does not
 schemathesis: setup-build setup-schemathesis
@@ -109,7 +113,7 @@ setup-test:
 	@/usr/bin/python3 -c 'import grpc' 2>/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-grpcio >/dev/null; }
 
 setup-bench:
-	$(call need,nginx nginx haproxy haproxy etcd etcd-server wrk wrk h2load nghttp2-client openssl openssl \
+	$(call need,nginx nginx haproxy haproxy etcd etcd-server wrk wrk h2load nghttp2-client openssl openssl slowhttptest slowhttptest \
 	  python3 python3 ip iproute2 sysctl procps unshare util-linux nsenter util-linux)
 	$(nginx-stream)
 

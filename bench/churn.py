@@ -5,7 +5,6 @@
 without and with 20 listeners added and 20 removed each second through the Admin API. Prints markdown.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -26,12 +25,9 @@ FIRST = 30000
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gateway", default=str(kit.HERE.parent / "target/release/sluice"), help="the release binary")
-    parser.add_argument("--load", default=str(kit.HERE / "target/release/load"), help="the load tool's binary")
+    parser = kit.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--out", help="also write the table to this file")
     return parser.parse_args()
 
 

@@ -6,7 +6,6 @@ A change is a plain put to etcd. It is live when a client outside of a gateway c
 before the put is sent, so they contain etcd's own commit, which is shown beside them. Prints markdown.
 """
 
-import argparse
 import base64
 import http.client
 import json
@@ -33,15 +32,12 @@ BATCH = 128
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gateway", default=str(kit.HERE.parent / "target/release/sluice"), help="the release binary")
-    parser.add_argument("--load", default=str(kit.HERE / "target/release/load"), help="the load tool's binary")
+    parser = kit.parser(__doc__)
     parser.add_argument("--gateways", type=int, default=3)
     parser.add_argument("--edits", type=int, default=200, help="of each kind")
     parser.add_argument("--routes", type=int, default=10000, help="of the second part")
     parser.add_argument("--starts", type=int, default=5, help="cold starts with that many routes")
     parser.add_argument("--parts", default="fleet,many", help="fleet: edits on all gateways; many: one gateway with many routes")
-    parser.add_argument("--out", help="also write the tables to this file")
     return parser.parse_args()
 
 

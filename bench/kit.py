@@ -1,5 +1,6 @@
 """What every benchmark here needs: a network of its own, processes that start and end, and what they used. Knows no proxy."""
 
+import argparse
 import os
 import pathlib
 import resource
@@ -33,6 +34,15 @@ def open_files():
     """Lets this program and those that it starts open as many files as the system allows."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def parser(says):
+    """The arguments that every benchmark takes; its documentation's first line says what it is for."""
+    known = argparse.ArgumentParser(description=says.splitlines()[0])
+    known.add_argument("--gateway", default=str(HERE.parent / "target/release/sluice"), help="the release binary")
+    known.add_argument("--load", default=str(HERE / "target/release/load"), help="the load tool's binary")
+    known.add_argument("--out", help="also write the tables to this file")
+    return known
 
 
 # --- processes -----------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import urllib.request
 import kit
 
 # the servers behind
-BEHIND = {"echo": 7001, "sink": 7002, "udp-echo": 7003, "http": 7004}
+BEHIND = {"echo": 7001, "sink": 7002, "udp-echo": 7003, "http": 7004, "http-bodies": 7005}
 ADMIN, METRICS, CONTROL = 9180, 9091, 9092
 KEY = "key-of-the-benchmark-000000000001"
 NAME = "bench.example"
@@ -26,7 +26,7 @@ PATHS = 10
 class Service:
     """A port of every proxy that serves it."""
     at: int
-    protocol: str  # tcp, udp, tls, http, https
+    protocol: str  # tcp, udp, tls, http, h2c, https
     behind: str
     timeout: int = 300  # seconds at rest
     limited: bool = False
@@ -45,7 +45,17 @@ SERVICES = {
     "http-10k": Service(8, "http", "http", hosts=1000),
     "limited": Service(9, "tcp", "echo", limited=True),
     "http-10": Service(10, "http", "http", hosts=1),
+    "http-bodies": Service(11, "http", "http-bodies"),
+    "h2c": Service(12, "h2c", "http"),
 }
+
+
+# what a node is told of the client, as Sluice does unasked
+FORWARDED = (
+    "http-request set-header X-Forwarded-For %[src]",
+    "http-request set-header X-Forwarded-Host %[req.hdr(Host)]",
+    "http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
+)
 
 
 class Unserved(Exception):
@@ -88,9 +98,10 @@ def nginx(folder, names, workers, _):
                 stream.append(f"server {{ listen 127.0.0.1:{at} udp reuseport; proxy_pass {behind}; proxy_timeout {service.timeout}s; }}")
             case "tls":
                 stream.append(f"server {{ listen 127.0.0.1:{at} ssl reuseport; {tls} proxy_pass {behind}; }}")
-            case "http" | "https":
-                there = "location {} {{ proxy_pass http://behind; }}"
-                listen = f"listen 127.0.0.1:{at}" + (f" ssl http2 reuseport; {tls}" if service.protocol == "https" else "{};")
+            case "http" | "h2c" | "https":
+                there = f"location {{}} {{{{ proxy_pass http://{service.behind}; }}}}"
+                words = {"http": "{};", "h2c": " http2{};", "https": f" ssl http2 reuseport; {tls}"}
+                listen = f"listen 127.0.0.1:{at}{words[service.protocol]}"
                 if service.hosts:
                     for host in range(service.hosts):
                         places = " ".join(there.format(f"= /path-{p}") for p in range(PATHS))
@@ -106,8 +117,9 @@ stream {{
 }}
 http {{
   access_log off; keepalive_requests 1000000000; server_names_hash_max_size 8192; server_names_hash_bucket_size 128;
-  upstream behind {{ server 127.0.0.1:{BEHIND['http']}; keepalive 256; keepalive_requests 1000000000; }}
+  {chr(10).join(f"upstream {kind} {{ server 127.0.0.1:{BEHIND[kind]}; keepalive 256; keepalive_requests 1000000000; }}" for kind in ("http", "http-bodies"))}
   proxy_http_version 1.1; proxy_set_header Connection "";
+  proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;
   {chr(10).join(web)}
 }}
 """)
@@ -139,12 +151,12 @@ defaults
             case "tls":
                 lines = ["mode tcp", f"{bind} {tls}", server]
             case _:
-                secure = f" {tls} alpn h2,http/1.1" if service.protocol == "https" else ""
-                lines = ["mode http", bind + secure, "http-reuse always", server]
+                spoken = {"http": "", "h2c": " proto h2", "https": f" {tls} alpn h2,http/1.1"}
+                lines = ["mode http", bind + spoken[service.protocol], "http-reuse always", *FORWARDED, server]
         if service.hosts:
             (folder / f"{name}.map").write_text("".join(f"{host}{path} behind-{name}\n" for host, path in routes(service)))
             parts.append(f"backend behind-{name}\n  mode http\n  http-reuse always\n  {server}\n")
-            parts.append(f"frontend {name}\n  mode http\n  {bind}\n  use_backend %[base,map_str({folder}/{name}.map)]\n")
+            parts.append(f"frontend {name}\n  mode http\n  {bind}\n  " + "\n  ".join(FORWARDED) + f"\n  use_backend %[base,map_str({folder}/{name}.map)]\n")
         else:
             parts.append(f"listen {name}\n" + "".join(f"  {line}\n" for line in lines))
     (folder / "haproxy.cfg").write_text("".join(parts))
@@ -198,7 +210,7 @@ def tell_sluice(folder, names):
             listener["tls"] = True
             pem = {"cert": (folder / "chain.pem").read_text(), "key": (folder / "key.pem").read_text()}
             objects.append(("ssls/bench", {"snis": [NAME, "localhost"], **pem}))
-        if service.protocol in ("http", "https"):
+        if service.protocol in ("http", "h2c", "https"):
             listener["protocol"] = "http"
             matches = [{"hosts": [host], "paths": [path]} for host, path in routes(service)] if service.hosts else [{"paths": ["*"]}]
             objects.append((f"upstreams/{name}", upstream))

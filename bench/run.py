@@ -54,12 +54,12 @@ def read_wrk(text):
 
 
 def h2load(clients, streams):
-    """h2load: HTTP/2 over TLS."""
+    """h2load: HTTP/2, over TLS where the service has it."""
     def read(text):
         done = re.search(r"finished in ([\d.]+)(m?s)", text)
         seconds = float(done[1]) / (1000 if done[2] == "ms" else 1)
         return {"units": int(re.search(r"(\d+) 2xx", text)[1]), "seconds": seconds, "failed": int(re.search(r"(\d+) failed", text)[1])}
-    return lambda o, at: (["h2load", "-t1", f"-c{clients}", f"-m{streams}", f"-D{max(1, round(o.seconds))}", f"https://localhost:{at}/"], read)
+    return lambda o, at: (["h2load", "-t1", f"-c{clients}", f"-m{streams}", f"-D{max(1, round(o.seconds))}", f"{'https' if peers.SERVICES[o.service].protocol == 'https' else 'http'}://localhost:{at}/"], read)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +98,7 @@ ROWS = {
     "http1-connection": Row("http", wrk(64, "-H", "Connection: close"), "request", "HTTP/1.1, one request a connection"),
     "http1-10k-routes": Row("http-10k", wrk(64), "request", "10,000 routes by host and path"),
     "http1-routes": Row("http-10k", wrk(64), "request", "10,000 routes beside 10", against="http-10"),
+    "http2-clear": Row("h2c", h2load(8, 32), "request", "HTTP/2 by prior knowledge, 8 connections of 32 streams"),
     "http2-tls": Row("https", h2load(8, 32), "request", "HTTP/2 over TLS, 8 connections of 32 streams"),
 }
 
@@ -107,14 +108,11 @@ WARM = 500
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gateway", default=str(kit.HERE.parent / "target/release/sluice"), help="the release binary")
-    parser.add_argument("--load", default=str(kit.HERE / "target/release/load"), help="the load tool's binary")
+    parser = kit.parser(__doc__)
     parser.add_argument("--peers", default="direct,nginx,haproxy,sluice")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--out", help="also write the tables to this file")
     return parser.parse_args()
 
 

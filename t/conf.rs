@@ -258,7 +258,7 @@ fn without_a_stream_part_there_are_no_stream_listeners() {
 fn what_this_build_does_not_serve_is_told_and_never_lost() {
     for (text, begins) in [
         ("gateway: {ssl: {enable: true}}", "gateway.ssl.enable: "),
-        ("gateway: {ssl: {listen: [{port: 9443}]}}", "gateway.ssl.listen: "),
+        ("gateway: {ssl: {enable: false, listen: [{port: 9443}]}}", "gateway.ssl.listen: off"),
         ("gateway: {proxy_protocol: {enable_tcp_pp: true}, stream_proxy: {tcp: [9100]}}", "gateway.proxy_protocol.trusted: absent"),
         ("gateway: {stream_proxy: {tcp: [{addr: 9100, proxy_protocol: true}]}}", "gateway.proxy_protocol.trusted: absent"),
         (
@@ -275,6 +275,7 @@ fn what_this_build_does_not_serve_is_told_and_never_lost() {
         assert!(matches!(notices.as_slice(), [one] if one.starts_with(begins)), "{text}: {notices:?}");
     }
     for quiet in [
+        "gateway: {ssl: {enable: true, listen: [{port: 9443}]}}",
         "gateway: {ssl: {enable: false}, proxy_protocol: {enable_tcp_pp: false}}",
         "gateway: {proxy_protocol: {enable_tcp_pp: true, enable_tcp_pp_to_upstream: true, trusted: [10.0.0.1]}, stream_proxy: {tcp: [9100]}}",
         "gateway: {proxy_protocol: {enable_tcp_pp: true, trusted: []}, stream_proxy: {tcp: [9100]}}",
@@ -595,6 +596,17 @@ fn http_listeners_are_a_port_or_a_list() {
             r#"conf-http-2 {"protocol":"http","addr":["[::1]:9082"],"http":{"versions":["h1"]}}"#,
         ]
     );
+    assert_eq!(
+        read_all(
+            "apisix: {ssl: {enable: true, listen: [{port: 9443}, {ip: \"::1\", port: 9444, enable_http2: false, enable_http3: false}]}}"
+        ),
+        [
+            r#"conf-https-0 {"protocol":"http","addr":["0.0.0.0:9443"],"tls":true}"#,
+            r#"conf-https-1 {"protocol":"http","addr":["[::1]:9444"],"tls":true,"http":{"versions":["h1"]}}"#,
+        ]
+    );
+    assert!(read_all("gateway: {ssl: {enable: false, listen: 9443}}").is_empty());
+    assert!(read_all("gateway: {proxy_mode: stream, ssl: {listen: 9443}}").is_empty());
     for (text, says) in [
         ("gateway:\n  node_listen: 70000\n", "port out of range (1-65535): 70000"),
         ("gateway:\n  node_listen: 0\n", "invalid node_listen entry: port out of range (1-65535): 0"),
@@ -605,6 +617,13 @@ fn http_listeners_are_a_port_or_a_list() {
         (
             "gateway:\n  node_listen: 9100\n  stream_proxy: {tcp: [9100]}\n",
             "gateway.node_listen (0.0.0.0:9100) and gateway.stream_proxy.tcp (0.0.0.0:9100) want the same port",
+        ),
+        ("gateway:\n  ssl: {listen: []}\n", "ssl.listen needs at least one entry"),
+        ("gateway:\n  ssl: {listen: [{port: 9443, enable_http3: true}]}\n", "this build does not serve HTTP/3 yet"),
+        ("gateway:\n  node_listen: 9443\n  ssl: {listen: 9443}\n", "invalid ssl.listen entry: 0.0.0.0:9443 collides with an earlier entry"),
+        (
+            "gateway:\n  ssl: {listen: 9100}\n  stream_proxy: {tcp: [9100]}\n",
+            "gateway.ssl.listen (0.0.0.0:9100) and gateway.stream_proxy.tcp (0.0.0.0:9100) want the same port",
         ),
         (
             "gateway:\n  node_listen: 9180\n",

@@ -3,7 +3,9 @@
 mod edits;
 mod forwarding;
 mod life;
+mod limits;
 mod matching;
+mod statements;
 mod statuses;
 mod transforms;
 mod upgrade;

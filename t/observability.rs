@@ -47,7 +47,12 @@ impl Watched {
         let web = ports::free_addr();
         let gateway = Gateway::start(conf.http(format!("{{ip: 127.0.0.1, port: {}}}", web.port())));
         let origin = origin("A");
-        gateway.admin().must_put("routes", "site", &json!({"upstream": upstream(&[&origin.node()])}));
+        for (id, path) in [("site", "*"), ("api", "/api*")] {
+            gateway.admin().must_put("routes", id, &json!({"match": {"paths": [path]}, "upstream": upstream(&[&origin.node()])}));
+        }
+        let second = ports::free_addr();
+        gateway.put_live("listeners", "web", &json!({"protocol": "http", "addr": second.to_string()}));
+        assert_eq!(h1::get(second, "/api").status(), 200);
         let (echo, refusing, squatter) = (servers::echo(), servers::refusing(), TcpListener::bind(ports::free_addr()).unwrap());
         let [serves, fails, limited] = [(); 3].map(|()| ports::free_addr());
         for (id, node, addr) in [("mysql", echo.node(), serves), ("broken", refusing.addr.to_string(), fails)] {
@@ -185,7 +190,9 @@ fn every_dashboard_is_complete() {
         assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 37, "{name}");
         let variables: Vec<&str> =
             dashboard["templating"]["list"].as_array().unwrap().iter().map(|v| v["name"].as_str().unwrap()).collect();
-        assert_eq!(variables, ["datasource", "instance", "route", "listener"], "{name}");
+        let known = ["datasource", "instance", "kind", "route", "listener"];
+        let wanted: Vec<&str> = known.into_iter().filter(|known| *known != "kind" || name == "route").collect();
+        assert_eq!(variables, wanted, "{name}");
         let own = dashboard["uid"].as_str().unwrap();
         for other in uids.iter().filter(|uid| *uid != own) {
             let links = dashboard["links"].as_array().unwrap();

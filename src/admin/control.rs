@@ -95,7 +95,10 @@ impl Site for Control {
             (&Method::GET, ["certificates"]) => Ok(certificates::list(parts)),
             (&Method::GET, ["upstreams"]) => Ok(upstreams(&parts.nodes.list())),
             (&Method::GET, ["limits"]) => Ok(limits::list(&parts.limits)),
-            (&Method::GET, ["limits", route]) => limits::of_route(&parts.limits, route, &head.query),
+            (&Method::GET, ["limits", route]) => limits::of_route(&parts.limits, None, route, &head.query),
+            (&Method::GET, ["limits", kind @ ("routes" | "stream_routes"), route]) => {
+                limits::of_route(&parts.limits, Kind::from_dir(kind), route, &head.query)
+            }
             (&Method::GET, ["sessions"]) => sessions(parts, &head.query),
             (&Method::DELETE, ["sessions", id]) => end(parts, id),
             (&Method::GET, ["store"]) => Ok(store(&parts.store.standing())),
@@ -121,7 +124,8 @@ fn refused(method: &Method, asked: &[&str]) -> Answer {
             "config" | "rejections" | "listeners" | "certificates" | "upstreams" | "limits" | "sessions" | "store" | "instances" | "schema",
         ]
         | ["config", _, _]
-        | ["limits", _] => "GET",
+        | ["limits", _]
+        | ["limits", "routes" | "stream_routes", _] => "GET",
         ["sessions", _] => "DELETE",
         ["log-level"] => "GET, PUT",
         ["accept"] => "POST",

@@ -82,6 +82,7 @@ fn scrape(parts: &MetricsParts) -> Answer {
     );
     let limits = parts.limits.list();
     parts.metrics.set_limits(limits.iter().map(|l| LimitFigures {
+        kind: l.kind(),
         route: l.route(),
         policy: l.policy,
         scope: l.scope,

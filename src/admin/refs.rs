@@ -19,14 +19,22 @@ struct Reference {
     to: Kind,
 }
 
+impl Reference {
+    /// The type of an ssl object that it can name: upstreams show those of clients, listeners those of servers.
+    fn ssl_type(&self) -> &'static str {
+        if self.from == Kind::Listener { "server" } else { "client" }
+    }
+}
+
 /// Every kind of reference.
-const REFERENCES: [Reference; 6] = [
+const REFERENCES: [Reference; 7] = [
     Reference { from: Kind::StreamRoute, at: "/upstream_id", to: Kind::Upstream },
     Reference { from: Kind::StreamRoute, at: "/upstream/tls/client_cert_id", to: Kind::Ssl },
     Reference { from: Kind::Route, at: "/upstream_id", to: Kind::Upstream },
     Reference { from: Kind::Route, at: "/upstream/tls/client_cert_id", to: Kind::Ssl },
     Reference { from: Kind::Upstream, at: "/tls/client_cert_id", to: Kind::Ssl },
     Reference { from: Kind::Listener, at: "/stream_route_id", to: Kind::StreamRoute },
+    Reference { from: Kind::Listener, at: "/ssl_id", to: Kind::Ssl },
 ];
 
 /// Whether something can refer to objects of this kind.
@@ -63,7 +71,8 @@ pub(super) async fn guards(parts: &AdminParts, kind: Kind, value: &Value, fate: 
             Some((_, Fate::Deleted)) | None => None,
         };
         let Some(entry) = found else { return Err(missing(reference, &named)) };
-        if reference.to == Kind::Ssl && value_of(&entry).get("type").and_then(Value::as_str) != Some("client") {
+        let wanted = reference.ssl_type();
+        if reference.to == Kind::Ssl && value_of(&entry).get("type").and_then(Value::as_str).unwrap_or("server") != wanted {
             return Err(wrong_type(reference, &named));
         }
         guards.push(Guard { key: entry.key.to_string(), modified: Some(entry.modified) });
@@ -78,10 +87,10 @@ fn missing(reference: &Reference, named: &str) -> Answer {
     Answer::invalid(message, &[violation])
 }
 
-/// Upstreams show certificates of type client only; one that comes with the same writes is looked at when it is linked.
+/// Each shows certificates of one type only; one that comes with the same writes is looked at when it is linked.
 fn wrong_type(reference: &Reference, named: &str) -> Answer {
     let message = format!("failed to fetch ssl info by ssl id [{named}], wrong ssl type");
-    let violation = Violation::new(reference.at, "reference", format!("ssl {named} is not of type client"));
+    let violation = Violation::new(reference.at, "reference", format!("ssl {named} is not of type {}", reference.ssl_type()));
     Answer::invalid(message, &[violation])
 }
 

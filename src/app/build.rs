@@ -106,8 +106,8 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         sessions: sessions.clone(),
         access: access.clone(),
         budget: Budget::new(descriptors),
-        http: Arc::new(http::Shared { cell: cell.clone(), access: access.clone(), unrouted: metrics.route(None) }),
-        unrouted: metrics.route(None),
+        http: Arc::new(http::Shared { cell: cell.clone(), access: access.clone(), unrouted: metrics.route(Kind::Route, None) }),
+        unrouted: metrics.route(Kind::StreamRoute, None),
         fallback_sni: conf.fallback_sni.clone(),
         metrics: metrics.clone(),
     });

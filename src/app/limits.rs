@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::id::Id;
+use crate::base::id::{Id, Kind};
 use crate::base::task::{self, PanicHook};
 use crate::limit::{self, Registry};
 use crate::live::fleet::Fleet;
@@ -32,9 +32,16 @@ impl Source for Seen {
         self.limits.inspect()
     }
 
-    fn of_route(&self, route: &str, key: Option<&str>) -> RouteStatus {
+    fn of_route(&self, kind: Option<Kind>, route: &str, key: Option<&str>) -> RouteStatus {
+        let Ok(id) = Id::parse(route) else { return RouteStatus::Unknown };
         let snapshot = self.cell.load();
-        let Some(route) = Id::parse(route).ok().and_then(|id| snapshot.stream_route(&id)) else { return RouteStatus::Unknown };
-        snapshot.limiter(&route.limit).map_or(RouteStatus::Unlimited, |limiter| RouteStatus::Limited(limit::status(limiter, key)))
+        let stream = snapshot.stream_route(&id).filter(|_| kind != Some(Kind::Route)).map(|route| &route.limit);
+        let http = snapshot.http_route(&id).filter(|_| kind != Some(Kind::StreamRoute)).map(|route| &route.limit);
+        let limit = match (stream, http) {
+            (None, None) => return RouteStatus::Unknown,
+            (Some(_), Some(_)) => return RouteStatus::Ambiguous,
+            (Some(limit), None) | (None, Some(limit)) => limit,
+        };
+        snapshot.limiter(limit).map_or(RouteStatus::Unlimited, |limiter| RouteStatus::Limited(limit::status(limiter, key)))
     }
 }

@@ -163,6 +163,14 @@ fn split_host(text: &str) -> Result<(&str, &str), BadListen> {
     }
 }
 
+/// A host without its port. The colons of an IPv6 address in brackets are none of a port; an empty port is one (RFC 3986 3.2.3).
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) => name,
+        _ => host,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,15 +65,16 @@ pub(super) enum NodeListen {
     Many(Vec<At<HttpEntry>>),
 }
 
-/// One entry of `node_listen`.
+/// One entry of `node_listen` or of `ssl.listen`.
 #[derive(Debug)]
 pub(super) struct HttpEntry {
     pub(super) ip: Option<Parsed<IpAddr>>,
     pub(super) port: u16,
     pub(super) enable_http2: Option<bool>,
+    pub(super) enable_http3: Option<bool>,
 }
 
-/// One entry of `node_listen`, as typed.
+/// One such entry, as typed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LongHttpEntry {
@@ -82,12 +83,14 @@ struct LongHttpEntry {
     ip: Option<Parsed<IpAddr>>,
     #[serde(default)]
     enable_http2: Option<bool>,
+    #[serde(default)]
+    enable_http3: Option<bool>,
 }
 
 impl HttpEntry {
     fn short<E: Error>(port: u64) -> Result<Self, E> {
         let port = u16::try_from(port).map_err(|_| E::custom(format!("port out of range (1-65535): {port}")))?;
-        Ok(Self { ip: None, port, enable_http2: None })
+        Ok(Self { ip: None, port, enable_http2: None, enable_http3: None })
     }
 
     /// Also of digits: what a variable gives is text.
@@ -111,8 +114,8 @@ impl<'de> Deserialize<'de> for HttpEntry {
                 HttpEntry::text(text)
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HttpEntry, A::Error> {
-                let LongHttpEntry { port, ip, enable_http2 } = LongHttpEntry::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(HttpEntry { ip, port, enable_http2 })
+                let LongHttpEntry { port, ip, enable_http2, enable_http3 } = LongHttpEntry::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(HttpEntry { ip, port, enable_http2, enable_http3 })
             }
         }
         d.deserialize_any(Read)
@@ -239,7 +242,7 @@ impl<'de> Deserialize<'de> for Entry {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Ssl {
     pub(super) enable: Option<bool>,
-    pub(super) listen: Option<Given>,
+    pub(super) listen: Option<At<NodeListen>>,
     pub(super) fallback_sni: Option<At<String>>,
 }
 

@@ -20,6 +20,9 @@ pub const BALANCERS: [(&str, &str, bool); 5] = [
     ("Hash", "chash", false),
 ];
 
+/// Of `HttpClientConfig`.
+const ANY_CERTIFICATE: &str = "DangerousAcceptAnyServerCertificate";
+
 const FIELDS: [&str; 6] = ["LoadBalancingPolicy", "Destinations", "HealthCheck", "HttpClientConfig", "HttpRequest", "Metadata"];
 
 /// Who goes to a cluster.
@@ -84,7 +87,10 @@ impl<'f, 'a> Targets<'f, 'a> {
         let part = &cluster.part;
         part.strangers(&FIELDS, notes);
         for name in ["HealthCheck", "HttpClientConfig", "HttpRequest"] {
-            for (_, field) in part.get(name).map(|section| section.fields()).unwrap_or_default() {
+            for (key, field) in part.get(name).map(|section| section.fields()).unwrap_or_default() {
+                if key.eq_ignore_ascii_case(ANY_CERTIFICATE) {
+                    continue;
+                }
                 let why = if name == "HealthCheck" { "there are no health checks yet" } else { "there is no such setting of an upstream" };
                 notes.lost(&field.at, why);
             }
@@ -94,6 +100,9 @@ impl<'f, 'a> Targets<'f, 'a> {
         let mut upstream = json!({ "id": cluster.id });
         balancer(part, nodes.len(), &mut upstream, notes);
         if http {
+            if nodes.iter().any(|d| d.node.https) {
+                secure(part, &mut upstream, notes);
+            }
             of_http(&nodes, &mut upstream, notes);
         }
         upstream.put(
@@ -182,11 +191,16 @@ fn metadata(part: &Part<'_>, notes: &mut Notes) {
     }
 }
 
+/// Certificates of nodes are verified unless the cluster says that any will do.
+fn secure(part: &Part<'_>, upstream: &mut Value, notes: &mut Notes) {
+    upstream.put("scheme", "https");
+    if !part.get("HttpClientConfig").is_some_and(|section| section.flag(ANY_CERTIFICATE, notes)) {
+        upstream.put("tls", json!({ "verify": true }));
+    }
+}
+
 /// `Host` is that of the destination, else its address.
 fn of_http(nodes: &[Destination<'_>], upstream: &mut Value, notes: &mut Notes) {
-    if nodes.iter().any(|d| d.node.https) {
-        upstream.put("scheme", "https");
-    }
     let named = nodes.first().and_then(|first| first.host);
     if let Some(other) = nodes.iter().find(|d| d.host != named) {
         notes.lost(&other.at, "destinations with different Hosts: each sees its own address as Host");

@@ -273,7 +273,7 @@ fn every_field_of_a_cluster_is_carried_over_or_named() {
     let nodes = json!([{ "host": "h", "port": 1, "weight": 1 }, { "host": "i", "port": 2, "weight": 1 }]);
     let plain = || json!([{ "id": "c", "type": "roundrobin", "pass_host": "node", "nodes": nodes }]);
     let untyped = || json!([{ "id": "c", "pass_host": "node", "nodes": nodes }]);
-    let rows: [(Value, Value, &[&str]); 12] = [
+    let rows: [(Value, Value, &[&str]); 13] = [
         (json!({}), plain(), &[]),
         (json!({ "LoadBalancingPolicy": null }), untyped(), &["differs: /Clusters/c/LoadBalancingPolicy"]),
         (
@@ -304,7 +304,12 @@ fn every_field_of_a_cluster_is_carried_over_or_named() {
         ),
         (
             json!({ "Destinations": [{ "Address": "https://h/", "Host": "d.local" }] }),
-            json!([{ "id": "c", "type": "roundrobin", "scheme": "https", "pass_host": "rewrite", "upstream_host": "d.local", "nodes": [{ "host": "h", "port": 443, "weight": 1 }] }]),
+            json!([{ "id": "c", "type": "roundrobin", "scheme": "https", "tls": { "verify": true }, "pass_host": "rewrite", "upstream_host": "d.local", "nodes": [{ "host": "h", "port": 443, "weight": 1 }] }]),
+            &[],
+        ),
+        (
+            json!({ "Destinations": [{ "Address": "https://h/" }], "HttpClientConfig": { "dangerousAcceptAnyServerCertificate": "true" } }),
+            json!([{ "id": "c", "type": "roundrobin", "scheme": "https", "pass_host": "node", "nodes": [{ "host": "h", "port": 443, "weight": 1 }] }]),
             &[],
         ),
         (

@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use super::json::same;
 use super::note::Notes;
 use super::part::Part;
+use crate::filter::words;
 
-const SET: &[&str] = &["Set", "Append"];
-const SET_WHEN: &[&str] = &["Set", "Append", "When"];
-const WHEN: &[&str] = &["When"];
+/// The keys that give a value, of which an element has one.
+const VALUES: [&str; 2] = ["Set", "Append"];
 
 /// How an element with a key too many, or half of its keys, is taken there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,33 +19,8 @@ enum Strict {
     Yes,
 }
 
-type Row = (&'static str, &'static [&'static str], Strict);
-
-/// The main keys, with what may stand beside each.
-const ROWS: [Row; 22] = [
-    ("PathPrefix", &[], Strict::No),
-    ("PathRemovePrefix", &[], Strict::No),
-    ("PathSet", &[], Strict::No),
-    ("QueryValueParameter", SET, Strict::Yes),
-    ("QueryRemoveParameter", &[], Strict::Yes),
-    ("HttpMethodChange", &["Set"], Strict::Yes),
-    ("RequestHeadersCopy", &[], Strict::No),
-    ("RequestHeadersAllowed", &[], Strict::No),
-    ("RequestHeaderOriginalHost", &[], Strict::No),
-    ("RequestHeader", SET, Strict::No),
-    ("RequestHeaderRemove", &[], Strict::No),
-    ("X-Forwarded", &["For", "Proto", "Host", "Prefix", "HeaderPrefix"], Strict::Yes),
-    ("Forwarded", &["ForFormat", "ByFormat", "Action"], Strict::Yes),
-    ("ClientCert", &[], Strict::Yes),
-    ("ResponseHeadersCopy", &[], Strict::No),
-    ("ResponseHeadersAllowed", &[], Strict::No),
-    ("ResponseHeader", SET_WHEN, Strict::No),
-    ("ResponseHeaderRemove", WHEN, Strict::No),
-    ("ResponseTrailersCopy", &[], Strict::No),
-    ("ResponseTrailersAllowed", &[], Strict::No),
-    ("ResponseTrailer", SET_WHEN, Strict::No),
-    ("ResponseTrailerRemove", WHEN, Strict::No),
-];
+/// The main keys whose elements are ignored as a whole.
+const STRICT: [&str; 6] = ["QueryValueParameter", "QueryRemoveParameter", "HttpMethodChange", "X-Forwarded", "Forwarded", "ClientCert"];
 
 /// What `VKProxy` takes and never does.
 const IDLE: [&str; 2] = ["QueryRouteParameter", "RequestHeaderRouteValue"];
@@ -62,10 +37,11 @@ fn one(element: &Part<'_>, notes: &mut Notes) -> Option<Value> {
         notes.lost(&element.at, "there are no route values: it does nothing in VKProxy either");
         return None;
     }
-    let Some((main, beside, strict)) = ROWS.into_iter().find(|(main, _, _)| is(main)) else {
+    let Some((main, beside)) = words().find(|(main, _)| is(main)) else {
         notes.lost(&element.at, "no known transform");
         return None;
     };
+    let strict = if STRICT.contains(&main) { Strict::Yes } else { Strict::No };
     let mut kept = Map::new();
     for (key, part) in element.fields() {
         let known = std::iter::once(&main).chain(beside).any(|name| same(name, key));
@@ -84,7 +60,7 @@ fn one(element: &Part<'_>, notes: &mut Notes) -> Option<Value> {
 
 /// Whether it has the `Set` or `Append` that it needs, and only one of them.
 fn whole(element: &Part<'_>, main: &str, beside: &[&str], strict: Strict, kept: &mut Map<String, Value>, notes: &mut Notes) -> bool {
-    let values: Vec<String> = kept.keys().filter(|key| SET.iter().any(|name| same(name, key))).cloned().collect();
+    let values: Vec<String> = kept.keys().filter(|key| VALUES.iter().any(|name| same(name, key))).cloned().collect();
     if beside.contains(&"Set") && values.is_empty() {
         notes.lost(&element.at, format!("{main} without a value: the transform, which did nothing, is left out"));
         return false;
@@ -98,4 +74,16 @@ fn whole(element: &Part<'_>, main: &str, beside: &[&str], strict: Strict, kept: 
         notes.differs(&element.at_of("Append"), "beside Set it does nothing, and is left out");
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_here_is_a_transform() {
+        for name in STRICT.into_iter().chain(IDLE) {
+            assert!(words().any(|(main, _)| main == name), "{name}");
+        }
+    }
 }

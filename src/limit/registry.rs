@@ -33,7 +33,7 @@ struct Inner {
 }
 
 impl Registry {
-    /// The limit of what is so called: `stream_routes/<id>`, or `settings/global`. The one that it had, as long as somebody holds it:
+    /// The limit of what is so called: `stream_routes/<id>`, `routes/<id>`, or `settings/global`. The one that it had, as long as somebody holds it:
     /// an unchanged one is left alone, one with other numbers takes them over and keeps what it has counted. Another policy, key or
     /// scope begins anew.
     pub fn limiter(&self, name: &str, spec: &Arc<Limit>) -> Arc<Limiter> {

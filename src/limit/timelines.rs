@@ -16,7 +16,9 @@ const CLIENT: LimitKey<'static> = LimitKey::Client(std::net::IpAddr::V4(std::net
 
 pub(super) fn series() -> Arc<LimitSeries> {
     let metrics = Metrics::new().unwrap();
-    metrics.route(None).limit(crate::base::quota::Policy::Concurrency, crate::base::quota::Scope::Instance)
+    metrics
+        .route(crate::base::id::Kind::StreamRoute, None)
+        .limit(crate::base::quota::Policy::Concurrency, crate::base::quota::Scope::Instance)
 }
 
 pub(super) fn limiter(spec: Limit) -> Arc<Limiter> {

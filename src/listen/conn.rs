@@ -18,11 +18,11 @@ use crate::base::addr::{Protocol, Remote, canonical};
 use crate::base::reason::Reason;
 use crate::live::sessions::Arrival;
 use crate::model::HttpVersions;
-use crate::net::wire::Wire;
 use crate::proxy::http;
 use crate::proxy::tcp::{self, Client, Outcome, Plan};
 use crate::route::l4::Ask;
 use crate::snapshot::PortSpec;
+use crate::tls::Wire;
 
 /// Serves one accepted connection to its end. Without a place there is no room for it: it is closed at once.
 ///
@@ -73,13 +73,18 @@ async fn requests(stream: TcpStream, mut guard: ConnGuard, context: Arc<Context>
         (Some(_), false) => Ok(Opening::default()),
         (Some(_), true) => opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics).await,
     };
-    let spoken = spoken(spec.listener.http);
+    let ready = match opening.map(|opening| opening.hello) {
+        Ok(None) => Ok((Wire::Plain(stream), None, spoken(spec.listener.http))),
+        Ok(Some(hello)) => Box::pin(secure::requests(stream, hello, &spec.listener, guard.session(), (&context, guard.began()))).await,
+        Err(reason) => Err(reason),
+    };
     drop(spec);
-    let reason = if let Err(reason) = opening {
-        reason
-    } else {
-        let front = http::Front::new(context.http.clone(), guard.session().clone(), false);
-        http::serve(Wire::Plain(stream), Arc::new(front), spoken).await
+    let reason = match ready {
+        Ok((wire, secured, spoken)) => {
+            let front = http::Front::new(context.http.clone(), guard.session().clone(), secured);
+            http::serve(wire, Arc::new(front), spoken).await
+        }
+        Err(reason) => reason,
     };
     guard.close(&Outcome::early(reason));
     drop(place);
@@ -111,7 +116,7 @@ async fn open(stream: TcpStream, guard: &mut ConnGuard, context: &Context, spec:
     }
     match hello {
         None => routed.map(|plan| (plan, Client::plain(stream))),
-        Some(hello) => secure::settle(stream, hello, routed, guard.session(), (context, from)).await,
+        Some(hello) => secure::settle(stream, hello, routed, spec.listener.ssl_id.as_ref(), guard.session(), (context, from)).await,
     }
 }
 

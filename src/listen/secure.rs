@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,12 +11,15 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::worker::Context;
+use crate::base::id::Id;
 use crate::base::reason::Reason;
 use crate::live::sessions::{Session, Tls};
+use crate::model::{HttpVersions, Listener};
+use crate::proxy::http::{Secured, Spoken};
 use crate::proxy::tcp::{Client, Plan};
 use crate::telemetry::Metrics;
 use crate::tls::hello::Hello;
-use crate::tls::{self, AlertDescription, Channel, Kind};
+use crate::tls::{self, AlertDescription, Alpn, Channel, Identity, Kind, Wire};
 
 /// The handshake has to be over so long after the connection was accepted.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -49,6 +53,7 @@ pub(super) async fn settle(
     stream: TcpStream,
     (hello, bytes): (Hello, Vec<u8>),
     routed: Result<Plan, Reason>,
+    ssl_id: Option<&Id>,
     session: &Session,
     (context, began): (&Context, Instant),
 ) -> Result<(Plan, Client), Reason> {
@@ -62,18 +67,60 @@ pub(super) async fn settle(
             return Err(reason);
         }
     };
-    let name = session.sni().or(context.fallback_sni.as_deref());
-    let Some(identity) = name.and_then(|name| context.cell.load().certificate(name).cloned()) else {
+    let (channel, _) = terminate(&stream, (hello, bytes), (ssl_id, Alpn::Silent), session, (context, began)).await?;
+    Ok((plan, Client::tls(stream, channel)))
+}
+
+/// A client whose requests are routed each by itself: the stream of them, what its TLS says of it, and what it speaks, by ALPN. One
+/// that names no protocol speaks HTTP/1.1, if the listener does (RFC 9113, 3.2).
+///
+/// # Errors
+/// What the session ends with.
+pub(super) async fn requests(
+    stream: TcpStream,
+    hello: (Hello, Vec<u8>),
+    listener: &Listener,
+    session: &Session,
+    at: (&Context, Instant),
+) -> Result<(Wire, Option<Secured>, Spoken), Reason> {
+    let versions = listener.http;
+    let alpn = match versions {
+        HttpVersions { h1: true, h2: true } => Alpn::Http,
+        HttpVersions { h2: true, .. } => Alpn::Http2,
+        HttpVersions { .. } => Alpn::Http1,
+    };
+    let (channel, identity) = terminate(&stream, hello, (listener.ssl_id.as_ref(), alpn), session, at).await?;
+    let secured = Secured::new(identity, listener.ssl_id.is_some(), &channel);
+    let is_h2 = channel.protocol().map_or(!versions.h1, |protocol| protocol == b"h2");
+    let spoken = if is_h2 { Spoken::H2 } else { Spoken::H1 };
+    Ok((Wire::Tls(Box::new(tls::Stream::new(stream, channel))), Some(secured), spoken))
+}
+
+/// A handshake with the client, under the certificate of the listener or else of its name, within the time for it. Somebody may end the session meanwhile.
+///
+/// # Errors
+/// What the session ends with; it is counted with its kind, and the client is told.
+pub(super) async fn terminate(
+    stream: &TcpStream,
+    (hello, bytes): (Hello, Vec<u8>),
+    (ssl_id, alpn): (Option<&Id>, Alpn),
+    session: &Session,
+    (context, began): (&Context, Instant),
+) -> Result<(Box<Channel>, Arc<Identity>), Reason> {
+    let found = match ssl_id {
+        Some(id) => context.cell.load().identity(id).cloned(),
+        None => session.sni().or(context.fallback_sni.as_deref()).and_then(|name| context.cell.load().certificate(name).cloned()),
+    };
+    let Some(identity) = found else {
         failed(session, &context.metrics, Kind::NoCertificate);
-        turn_away(&stream, session, began).await;
+        turn_away(stream, session, began).await;
         return Err(Reason::SniNoMatch);
     };
-    let accepted =
-        timeout_at(began + HANDSHAKE, unless_ended(session, tls::accept(&stream, identity.config().clone(), &hello, bytes))).await;
-    let kind = match accepted {
+    let shaken = tls::accept(stream, identity.config(alpn).clone(), &hello, bytes);
+    let kind = match timeout_at(began + HANDSHAKE, unless_ended(session, shaken)).await {
         Ok(Ok(Ok(channel))) => {
             agreed(&channel, session, &context.metrics);
-            return Ok((plan, Client::tls(stream, channel)));
+            return Ok((channel, identity));
         }
         Ok(Ok(Err(failed))) => {
             tracing::debug!(session = session.id, error = %failed, "handshake");

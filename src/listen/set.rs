@@ -240,14 +240,11 @@ impl ListenSet {
         tracing::info!(listener = %spec.listener.id, %port, "closed");
         let wait = spec.listener.drain_timeout.unwrap_or(self.parts.drain_timeout);
         self.tell(&spec, PortState::Draining);
-        for session in self.parts.sessions.list().iter().filter(|s| s.port == port && s.listener == spec.listener.id) {
-            session.finish();
-        }
         self.leaving.push(Leaving { spec, deadline: Instant::now() + wait });
         self.look_after_leaving().await;
     }
 
-    /// Ends sessions of removed listeners whose time is up, and forgets listeners whose sessions are gone.
+    /// Asks the sessions of removed listeners to finish, ends those whose time is up, and forgets listeners whose sessions are gone.
     async fn look_after_leaving(&mut self) {
         if self.leaving.is_empty() {
             return;
@@ -259,6 +256,7 @@ impl ListenSet {
             let mut left = false;
             for session in sessions.iter().filter(|s| s.port == leaving.spec.port && s.listener == leaving.spec.listener.id) {
                 left = true;
+                session.finish();
                 if now >= leaving.deadline {
                     session.end(Reason::ListenerRemoved);
                 }

@@ -3,12 +3,13 @@
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use crate::base::id::Kind;
 use crate::base::quota::{Policy, Scope};
 
 /// How one limit stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitStatus {
-    /// What carries it: `stream_routes/<id>`, or `settings/global`.
+    /// What carries it: `stream_routes/<id>`, `routes/<id>`, or `settings/global`.
     pub name: Arc<str>,
     /// How it counts.
     pub policy: Policy,
@@ -35,6 +36,11 @@ pub struct LimitStatus {
 }
 
 impl LimitStatus {
+    /// The kind of what carries it: `stream_routes`, `routes` or `settings`.
+    pub fn kind(&self) -> &str {
+        self.name.split_once('/').map_or("", |(kind, _)| kind)
+    }
+
     /// The route that carries it; empty for the global one.
     pub fn route(&self) -> &str {
         self.name.split_once('/').map_or("", |(kind, id)| if kind == "settings" { "" } else { id })
@@ -46,6 +52,8 @@ impl LimitStatus {
 pub enum RouteStatus {
     /// There is no such route.
     Unknown,
+    /// No kind was named, and both have such a route.
+    Ambiguous,
     /// None counts for it.
     Unlimited,
     /// This one does: its own, or the global one.
@@ -57,8 +65,8 @@ pub trait Source: Send + Sync {
     /// All of them, by name.
     fn list(&self) -> Vec<LimitStatus>;
 
-    /// The one that counts for a route, for one key if one is named.
-    fn of_route(&self, route: &str, key: Option<&str>) -> RouteStatus;
+    /// The one that counts for a route, of that kind if one is named; for one key if one is named.
+    fn of_route(&self, kind: Option<Kind>, route: &str, key: Option<&str>) -> RouteStatus;
 }
 
 /// Where the source is left at wiring and found by Admin.
@@ -80,9 +88,9 @@ impl Limits {
         self.source().map(|source| source.list()).unwrap_or_default()
     }
 
-    /// The limit that counts for a route.
-    pub fn of_route(&self, route: &str, key: Option<&str>) -> RouteStatus {
-        self.source().map_or(RouteStatus::Unknown, |source| source.of_route(route, key))
+    /// The limit that counts for a route; see [`Source::of_route`].
+    pub fn of_route(&self, kind: Option<Kind>, route: &str, key: Option<&str>) -> RouteStatus {
+        self.source().map_or(RouteStatus::Unknown, |source| source.of_route(kind, route, key))
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Listener {
     pub addrs: Vec<SocketAddr>,
     /// One fixed route for all its connections; otherwise they are matched.
     pub stream_route_id: Option<Id>,
+    /// The one certificate of a listener with TLS; otherwise it is chosen by name.
+    pub ssl_id: Option<Id>,
     /// Whether connections begin with a ClientHello, by whose name they are matched; TLS ends here, unless their route says otherwise.
     pub tls: bool,
     /// The PROXY header that every connection has to begin with; `None`: no header is looked for.

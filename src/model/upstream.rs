@@ -23,7 +23,7 @@ pub struct Upstream {
     pub disabled: bool,
     /// What is spoken to the nodes.
     pub scheme: Scheme,
-    /// How TLS is spoken to them; only of [`Scheme::Tls`].
+    /// How TLS is spoken to them; only where [`Scheme::is_secure`].
     pub tls: Option<UpstreamTls>,
     /// Which authority requests are sent with.
     pub pass_host: PassHost,
@@ -66,7 +66,7 @@ pub enum Scheme {
     /// Plain bytes (`tcp`, and `http`: HTTP/1.1, as far as requests are routed).
     #[default]
     Tcp,
-    /// TLS over TCP.
+    /// TLS over TCP; HTTP/1.1 on it, as far as requests are routed.
     Tls,
     /// Datagrams.
     Udp,
@@ -76,6 +76,16 @@ pub enum Scheme {
     Https,
     /// HTTP/2 over TLS.
     Grpcs,
+}
+
+impl Scheme {
+    /// Whether TLS is spoken.
+    pub const fn is_secure(self) -> bool {
+        match self {
+            Self::Tls | Self::Https | Self::Grpcs => true,
+            Self::Tcp | Self::Udp | Self::H2c => false,
+        }
+    }
 }
 
 /// How TLS is spoken to nodes.

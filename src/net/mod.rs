@@ -8,4 +8,3 @@ pub mod relay;
 pub mod rewind;
 pub mod sock;
 pub mod udp;
-pub mod wire;

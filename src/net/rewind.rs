@@ -1,4 +1,4 @@
-//! A wire whose first bytes were read already: they are read again, then what follows. Never holds more than those.
+//! A stream whose first bytes were read already: they are read again, then what follows. Never holds more than those.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,28 +7,26 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wire::Wire;
-
-/// A wire and what was read from it before.
+/// A stream and what was read from it before.
 #[derive(Debug)]
-pub struct Rewind {
+pub struct Rewind<S> {
     early: Bytes,
-    wire: Wire,
+    wire: S,
 }
 
-impl Rewind {
-    /// A wire from which `early` was read; empty: nothing was.
-    pub const fn new(early: Bytes, wire: Wire) -> Self {
+impl<S> Rewind<S> {
+    /// A stream from which `early` was read; empty: nothing was.
+    pub const fn new(early: Bytes, wire: S) -> Self {
         Self { early, wire }
     }
 
-    /// What of the early bytes nobody read again, and the wire.
-    pub fn into_parts(self) -> (Bytes, Wire) {
+    /// What of the early bytes nobody read again, and the stream.
+    pub fn into_parts(self) -> (Bytes, S) {
         (self.early, self.wire)
     }
 }
 
-impl AsyncRead for Rewind {
+impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
             return Pin::new(&mut self.wire).poll_read(cx, buf);
@@ -44,7 +42,7 @@ impl AsyncRead for Rewind {
     }
 }
 
-impl AsyncWrite for Rewind {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewind<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.wire).poll_write(cx, buf)
     }
@@ -80,7 +78,7 @@ mod tests {
         let (server, _) = bound.accept().await.unwrap();
         client.write_all(b"def").await.unwrap();
         client.shutdown().await.unwrap();
-        let mut rewound = Rewind::new(Bytes::from_static(b"abc"), Wire::Plain(server));
+        let mut rewound = Rewind::new(Bytes::from_static(b"abc"), server);
         let mut two = [0; 2];
         rewound.read_exact(&mut two).await.unwrap();
         assert_eq!((&two, rewound.early.as_ref()), (b"ab", &b"c"[..]));

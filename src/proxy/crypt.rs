@@ -3,7 +3,6 @@
 //!
 //! Where both sides are plain, `net::relay` does this without copying.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -15,19 +14,8 @@ use tokio::net::TcpStream;
 use super::tcp::Tie;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
-use crate::tls::{Channel, WAITING, room};
-
-/// What one read of plaintext takes at most, in bytes: four full records.
-const PLAIN: usize = 64 * 1024;
-/// What one read of records takes at most, with what is there of one before; always more than may be there.
-const BUFFER: usize = WAITING + 2 * 1024;
-
-/// The buffers that all sessions of a worker share.
-struct Shared {
-    incoming: Box<[u8]>,
-    plain: Vec<u8>,
-    records: Box<[u8]>,
-}
+use crate::tls::buffers::{self, Buffers, PLAIN};
+use crate::tls::{Channel, Parts, Wire};
 
 /// Where the bytes are that a side was asked for.
 enum Pulled {
@@ -37,14 +25,6 @@ enum Pulled {
     Raw(usize),
     /// In `plain`.
     Plain,
-}
-
-thread_local! {
-    static SHARED: RefCell<Shared> = RefCell::new(Shared {
-        incoming: vec![0; BUFFER].into_boxed_slice(),
-        plain: Vec::with_capacity(BUFFER),
-        records: vec![0; room(BUFFER)].into_boxed_slice(),
-    });
 }
 
 /// One side of a session: its socket, and TLS if it is spoken there.
@@ -110,7 +90,7 @@ impl<M: ByteMeter + Unpin> Future for Crypt<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reason> {
         let this = &mut *self;
-        SHARED.with_borrow_mut(|shared| {
+        buffers::with(|shared| {
             let (client, upstream) = (&mut this.client, &mut this.upstream);
             let last = this.outward == Flow::Ended;
             let inward = this.inward.advance(cx, shared, client, upstream, (&this.meter, Direction::In, last));
@@ -151,7 +131,7 @@ impl Flow {
     fn advance<M: ByteMeter>(
         &mut self,
         cx: &mut Context<'_>,
-        shared: &mut Shared,
+        shared: &mut Buffers,
         source: &mut End,
         sink: &mut End,
         (meter, direction, last): (&M, Direction, bool),
@@ -169,7 +149,7 @@ impl Flow {
                 }
                 Self::Open => {
                     let pulled = ready!(source.pull(cx, shared)).map_err(Broken::Source)?;
-                    let Shared { incoming, plain, records } = &mut *shared;
+                    let Buffers { incoming, plain, records } = &mut *shared;
                     let bytes = match pulled {
                         Pulled::Raw(length) => incoming.get(..length).unwrap_or_default(),
                         Pulled::Plain => plain,
@@ -192,6 +172,17 @@ impl End {
         Self { tcp, tls, out: Vec::new(), from: 0, owed: 0 }
     }
 
+    /// A side that spoke another protocol before.
+    pub(super) fn of(wire: Wire) -> Self {
+        match wire {
+            Wire::Plain(tcp) => Self::new(tcp, None),
+            Wire::Tls(stream) => {
+                let Parts { tcp, channel, unsent } = stream.into_parts();
+                Self { out: unsent, ..Self::new(tcp, Some(channel)) }
+            }
+        }
+    }
+
     /// Writes what the socket did not take yet.
     fn flush<M: ByteMeter>(&mut self, cx: &mut Context<'_>, meter: &M, direction: Direction) -> Poll<io::Result<()>> {
         while let Some(bytes) = self.out.get(self.from..).filter(|bytes| !bytes.is_empty()) {
@@ -205,7 +196,7 @@ impl End {
     }
 
     /// Reads until there is plaintext in a shared buffer, or this side has ended.
-    fn pull(&mut self, cx: &mut Context<'_>, shared: &mut Shared) -> Poll<io::Result<Pulled>> {
+    fn pull(&mut self, cx: &mut Context<'_>, shared: &mut Buffers) -> Poll<io::Result<Pulled>> {
         let Some(tls) = &mut self.tls else {
             let mut buf = ReadBuf::new(shared.incoming.get_mut(..PLAIN).unwrap_or_default());
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buf))?;
@@ -267,7 +258,7 @@ fn fill(
     tcp: &mut TcpStream,
     tls: &mut Channel,
     cx: &mut Context<'_>,
-    shared: &mut Shared,
+    shared: &mut Buffers,
     answers: &mut Vec<u8>,
 ) -> Poll<io::Result<bool>> {
     let waiting = tls.take_rest();

@@ -20,7 +20,7 @@ use crate::model::{Global, Listener, ProxyVersion};
 use crate::net::relay::Relay;
 use crate::snapshot::L4Route;
 use crate::telemetry::RouteSeries;
-use crate::tls::{self, Channel};
+use crate::tls::{self, Alpn, Channel};
 use crate::upstream::{Connected, DialError, Dialer, Node};
 
 /// The idle time of a session whose one side has sent FIN, where neither route nor upstream gives an idle time.
@@ -205,7 +205,7 @@ async fn secure(to: &mut Connected, client: &tls::Client, session: &Session, pla
     let limit = plan.route.target.as_ref().and_then(|t| t.spec().timeout).map_or(plan.connect_timeout, |t| t.connect);
     let label = to.node.label();
     let host = label.rsplit_once(':').map_or(&**label, |(host, _)| host).trim_matches(['[', ']']);
-    let error = match timeout(limit, tls::connect(&to.stream, client, session.sni(), host)).await {
+    let error = match timeout(limit, tls::connect(&to.stream, client, session.sni(), host, Alpn::Silent)).await {
         Ok(Ok(channel)) => return Ok(channel),
         Ok(Err(error)) => error.to_string(),
         Err(elapsed) => elapsed.to_string(),
@@ -247,7 +247,7 @@ pub(super) trait Tie: Future<Output = Reason> + Unpin {
     fn reset(&self);
 }
 
-impl Tie for Relay<Meter> {
+impl<M: ByteMeter + Unpin> Tie for Relay<M> {
     fn half_closed(&self) -> bool {
         self.half_closed()
     }

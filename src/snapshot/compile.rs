@@ -8,7 +8,7 @@ use crate::base::addr::Transport;
 use crate::base::id::{Key, Kind};
 use crate::base::violation::Violation;
 use crate::filter::Transforms;
-use crate::model::{self, Resource, RouteLimit, Scheme, StreamRoute, Upstream, UpstreamRef};
+use crate::model::{self, Resource, RouteLimit, StreamRoute, Upstream, UpstreamRef};
 use crate::route::http::rule::Rule;
 use crate::route::http::table::entries;
 use crate::upstream::Target;
@@ -20,14 +20,14 @@ const PAIRS: usize = 4096;
 pub fn check(resource: &Resource) -> Vec<Violation> {
     match resource {
         Resource::StreamRoute(route) => {
-            let own = inline(&route.upstream).map(|one| upstream(one, "/upstream")).unwrap_or_default();
+            let own = inline(&route.upstream).map(|one| certificates::of_upstream(one, "/upstream")).unwrap_or_default();
             pairs(route).into_iter().chain(own).collect()
         }
         Resource::Route(route) => {
-            let own = inline(&route.upstream).map(|one| upstream(one, "/upstream")).unwrap_or_default();
+            let own = inline(&route.upstream).map(|one| certificates::of_upstream(one, "/upstream")).unwrap_or_default();
             http_violations(route).into_iter().chain(own).collect()
         }
-        Resource::Upstream(one) => upstream(one, ""),
+        Resource::Upstream(one) => certificates::of_upstream(one, ""),
         Resource::Ssl(ssl) => certificates::of_ssl(ssl),
         Resource::Listener(_) | Resource::Global(_) => Vec::new(),
     }
@@ -64,20 +64,6 @@ fn inline(names: &UpstreamRef) -> Option<&Upstream> {
     }
 }
 
-fn upstream(upstream: &Upstream, at: &str) -> Vec<Violation> {
-    let mut found = certificates::of_upstream(upstream, at);
-    let unserved = match upstream.scheme {
-        Scheme::Https => Some("https"),
-        Scheme::Grpcs => Some("grpcs"),
-        Scheme::Tcp | Scheme::Tls | Scheme::Udp | Scheme::H2c => None,
-    };
-    found.extend(unserved.map(|scheme| {
-        let text = format!("scheme {scheme} is not served by this build yet (known: tcp, udp, tls, http, grpc, h2c)");
-        Violation::new(format!("{at}/scheme"), "unsupported", text)
-    }));
-    found
-}
-
 /// What should be known of an object that is taken all the same. `now`: seconds since 1970.
 pub fn warnings(resource: &Resource, now: i64) -> Vec<String> {
     certificates::warnings(resource, now)
@@ -109,7 +95,7 @@ pub(super) fn route(route: &StreamRoute, target: Option<Arc<Target>>, registries
         udp_responses: route.udp_responses,
         limit: limiter(&Key::new(Kind::StreamRoute, route.id.clone()), &route.limit, registries),
         tls_passthrough: route.tls_passthrough,
-        series: registries.metrics.route(Some(&route.id)),
+        series: registries.metrics.route(Kind::StreamRoute, Some(&route.id)),
         target,
     }
 }
@@ -152,7 +138,7 @@ pub(super) fn http_route(
         timeout: route.timeout.or_else(upstream),
         limit: limiter(&Key::new(Kind::Route, route.id.clone()), &route.limit, registries),
         transforms,
-        series: registries.metrics.route(Some(&route.id)),
+        series: registries.metrics.route(Kind::Route, Some(&route.id)),
         rule,
         target,
     }

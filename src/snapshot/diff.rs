@@ -66,6 +66,7 @@ mod tests {
             http: crate::model::HttpVersions::default(),
             addrs: vec![([127, 0, 0, 1], port).into()],
             stream_route_id: route.map(|r| Id::parse(&r.to_string()).unwrap()),
+            ssl_id: None,
             tls: false,
             proxy_protocol: None,
             proxy_protocol_to_upstream: None,

@@ -65,6 +65,7 @@ pub(crate) fn listener(name: &str, addr: &str) -> Listener {
         http: crate::model::HttpVersions::default(),
         addrs: parse_listen(addr).unwrap(),
         stream_route_id: None,
+        ssl_id: None,
         tls: false,
         proxy_protocol: None,
         proxy_protocol_to_upstream: None,

@@ -17,7 +17,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use tokio::time::Instant;
 
 use crate::base::addr::{Port, Protocol, Transport};
-use crate::base::id::{Id, Key};
+use crate::base::id::{Id, Key, Kind};
 use crate::filter::Transforms;
 use crate::limit::{self, Limiter};
 use crate::model::{Global, Listener, Origin, Stored};
@@ -176,6 +176,8 @@ pub struct Snapshot {
     /// Routes that take TCP sessions.
     table: Table<Arc<L4Route>>,
     certificates: Index<Arc<Identity>>,
+    /// The same by the id of their object.
+    identities: HashTrieMapSync<Id, Arc<Identity>>,
     /// Routes that take UDP sessions.
     datagrams: Table<Arc<L4Route>>,
     /// Enabled HTTP routes.
@@ -208,12 +210,13 @@ impl Snapshot {
             routes: HashTrieMapSync::new_sync(),
             table: Table::default(),
             certificates: Index::default(),
+            identities: HashTrieMapSync::new_sync(),
             datagrams: Table::default(),
             http_routes: HashTrieMapSync::new_sync(),
             http_table: HttpTable::default(),
             users: HashTrieMapSync::new_sync(),
             pending: RedBlackTreeMapSync::new_sync(),
-            unmatched: registries.metrics.route(None),
+            unmatched: registries.metrics.route(Kind::StreamRoute, None),
         }
     }
 
@@ -263,6 +266,11 @@ impl Snapshot {
         self.certificates.find(name)
     }
 
+    /// The certificate of an enabled ssl object for clients.
+    pub fn identity(&self, id: &Id) -> Option<&Arc<Identity>> {
+        self.identities.get(id)
+    }
+
     /// The limit that counts for a route: its own, else the global one; `None` if there is none, or if the route is exempt.
     pub fn limiter<'a>(&'a self, limit: &'a RouteLimiter) -> Option<&'a Arc<Limiter>> {
         match limit {
@@ -275,6 +283,11 @@ impl Snapshot {
     /// The enabled L4 route of this id.
     pub fn stream_route(&self, id: &Id) -> Option<&Arc<L4Route>> {
         self.routes.get(id)
+    }
+
+    /// The enabled HTTP route of this id.
+    pub fn http_route(&self, id: &Id) -> Option<&Arc<HttpRoute>> {
+        self.http_routes.get(id)
     }
 
     /// The route of an HTTP request: the first that matches.

@@ -10,7 +10,7 @@ use prometheus::{
 };
 
 use super::series::RouteSeries;
-use crate::base::id::Id;
+use crate::base::id::{Id, Kind};
 use crate::base::quota::{Policy, Scope};
 
 /// Bounds for the time of one connect, in seconds.
@@ -29,6 +29,8 @@ pub struct Metrics(Arc<Families>);
 /// What is told of one limit when somebody looks.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitFigures<'a> {
+    /// The kind of the object that carries it, as in `config_objects`.
+    pub kind: &'a str,
     /// The route that carries it; empty for the global one.
     pub route: &'a str,
     /// How it counts.
@@ -45,7 +47,7 @@ pub struct LimitFigures<'a> {
 #[derive(Debug)]
 pub struct Families {
     registry: Registry,
-    routes: DashMap<Option<Id>, Weak<RouteSeries>>,
+    routes: DashMap<(Kind, Option<Id>), Weak<RouteSeries>>,
     pub(super) connections_total: IntCounterVec,
     pub(super) connections_active: IntGaugeVec,
     pub(super) connections_closed_total: IntCounterVec,
@@ -150,24 +152,33 @@ impl Metrics {
                 &SESSION_SECONDS,
                 &["route"],
             )?,
-            bytes_total: counters("bytes_total", "Bytes moved: in is client to upstream", &["route", "direction"])?,
+            bytes_total: counters("bytes_total", "Bytes moved: in is client to upstream", &["kind", "route", "direction"])?,
             limiter_allowed_total: counters(
                 "limiter_allowed_total",
-                "Sessions, or datagrams of UDP, that a limit let pass",
-                &["route", "policy", "scope"],
+                "Sessions, requests, or datagrams of UDP, that a limit let pass",
+                &["kind", "route", "policy", "scope"],
             )?,
             limiter_rejections_total: counters(
                 "limiter_rejections_total",
-                "Sessions, or datagrams of UDP, that a limit refused, at once or after a wait in vain",
-                &["route", "policy", "scope"],
+                "Sessions, requests, or datagrams of UDP, that a limit refused, at once or after a wait in vain",
+                &["kind", "route", "policy", "scope"],
             )?,
-            limiter_queue_length: gauges("limiter_queue_length", "Sessions that wait for a permit now", &["route", "policy", "scope"])?,
-            limiter_keys: gauges("limiter_keys", "Keys that a limit knows now", &["route", "policy", "scope"])?,
-            upstream_connect_seconds: histograms("upstream_connect_seconds", "Time of successful connects", &CONNECT_SECONDS, &["route"])?,
+            limiter_queue_length: gauges(
+                "limiter_queue_length",
+                "Sessions and requests that wait for a permit now",
+                &["kind", "route", "policy", "scope"],
+            )?,
+            limiter_keys: gauges("limiter_keys", "Keys that a limit knows now", &["kind", "route", "policy", "scope"])?,
+            upstream_connect_seconds: histograms(
+                "upstream_connect_seconds",
+                "Time of successful connects",
+                &CONNECT_SECONDS,
+                &["kind", "route"],
+            )?,
             upstream_connect_failures_total: counters(
                 "upstream_connect_failures_total",
                 "Connects that failed, each try counted",
-                &["route", "node", "reason"],
+                &["kind", "route", "node", "reason"],
             )?,
             http_requests_total: counters("http_requests_total", "Requests answered, by class of the status", &["route", "code_class"])?,
             http_request_seconds: histograms(
@@ -226,22 +237,22 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// The series of a route, or of the sessions that matched none. The same series for the same route as long as anybody
-    /// holds them; they leave the output with the last holder.
-    pub fn route(&self, route: Option<&Id>) -> Arc<RouteSeries> {
-        let mut place = self.routes.entry(route.cloned()).or_default();
+    /// The series of a route of its kind, or of what matched none. The same series for the same route as long as anybody holds them;
+    /// they leave the output with the last holder.
+    pub fn route(&self, kind: Kind, route: Option<&Id>) -> Arc<RouteSeries> {
+        let mut place = self.routes.entry((kind, route.cloned())).or_default();
         if let Some(series) = place.upgrade() {
             return series;
         }
-        let series = Arc::new(RouteSeries::bind(self.clone(), route.cloned()));
+        let series = Arc::new(RouteSeries::bind(self.clone(), kind, route.cloned()));
         *place = Arc::downgrade(&series);
         series
     }
 
     /// Called by the last holder of a route's series. Takes the place back and runs `unbind` before anybody can fill it again;
     /// if somebody already has, answers with who.
-    pub(super) fn retire(&self, route: Option<&Id>, unbind: impl FnOnce()) -> Option<Arc<RouteSeries>> {
-        match self.routes.entry(route.cloned()) {
+    pub(super) fn retire(&self, kind: Kind, route: Option<&Id>, unbind: impl FnOnce()) -> Option<Arc<RouteSeries>> {
+        match self.routes.entry((kind, route.cloned())) {
             Entry::Vacant(_) => None,
             Entry::Occupied(place) => {
                 let successor = place.get().upgrade();
@@ -278,7 +289,7 @@ impl Metrics {
         self.limiter_keys.reset();
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         for limit in limits {
-            let labels = [limit.route, limit.policy.as_str(), limit.scope.as_str()];
+            let labels = [limit.kind, limit.route, limit.policy.as_str(), limit.scope.as_str()];
             self.limiter_queue_length.with_label_values(&labels).add(number(limit.queued));
             if let Some(keys) = limit.keys {
                 self.limiter_keys.with_label_values(&labels).add(number(keys));

@@ -10,15 +10,17 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::families::Metrics;
 use crate::base::addr::Protocol;
 use crate::base::datagram::DropReason;
-use crate::base::id::Id;
+use crate::base::id::{Id, Kind};
 use crate::base::meter::Direction;
 use crate::base::quota::{Policy, Scope};
 use crate::base::reason::Reason;
 
-/// The series of one route. Shared by the route's compiled form and its sessions; retired with the last of them.
+/// The series of one route, of streams or of HTTP: both kinds have ids of their own. Shared by the route's compiled form and its
+/// sessions; retired with the last of them.
 #[derive(Debug)]
 pub struct RouteSeries {
     metrics: Metrics,
+    kind: Kind,
     route: Option<Id>,
     listeners: DashMap<(Id, Protocol), Arc<ListenerSeries>>,
     failures: DashMap<(String, Reason), IntCounter>,
@@ -27,7 +29,7 @@ pub struct RouteSeries {
     limits: [OnceLock<Arc<LimitSeries>>; LIMITS],
     bytes_in: IntCounter,
     bytes_out: IntCounter,
-    duration: Histogram,
+    duration: OnceLock<Histogram>,
     connect: Histogram,
     http: OnceLock<HttpSeries>,
     udp: OnceLock<Box<UdpSeries>>,
@@ -84,13 +86,13 @@ pub struct ListenerSeries {
 
 #[expect(clippy::disallowed_methods, reason = "the one place where handles are bound")]
 impl RouteSeries {
-    pub(super) fn bind(metrics: Metrics, route: Option<Id>) -> Self {
+    pub(super) fn bind(metrics: Metrics, kind: Kind, route: Option<Id>) -> Self {
         let label = route.as_ref().map_or("", Id::as_str);
         Self {
-            bytes_in: metrics.bytes_total.with_label_values(&[label, "in"]),
-            bytes_out: metrics.bytes_total.with_label_values(&[label, "out"]),
-            duration: metrics.connection_duration_seconds.with_label_values(&[label]),
-            connect: metrics.upstream_connect_seconds.with_label_values(&[label]),
+            bytes_in: metrics.bytes_total.with_label_values(&[kind.dir(), label, "in"]),
+            bytes_out: metrics.bytes_total.with_label_values(&[kind.dir(), label, "out"]),
+            duration: OnceLock::new(),
+            connect: metrics.upstream_connect_seconds.with_label_values(&[kind.dir(), label]),
             closed: std::array::from_fn(|_| OnceLock::new()),
             limits: std::array::from_fn(|_| OnceLock::new()),
             listeners: DashMap::new(),
@@ -98,6 +100,7 @@ impl RouteSeries {
             http: OnceLock::new(),
             udp: OnceLock::new(),
             metrics,
+            kind,
             route,
         }
     }
@@ -124,7 +127,7 @@ impl RouteSeries {
 
     /// The handles for limits of a policy and a scope; bound at first use.
     pub fn limit(&self, policy: Policy, scope: Scope) -> Arc<LimitSeries> {
-        let labels = [self.label(), policy.as_str(), scope.as_str()];
+        let labels = [self.kind.dir(), self.label(), policy.as_str(), scope.as_str()];
         let bound = || {
             Arc::new(LimitSeries {
                 allowed: self.metrics.limiter_allowed_total.with_label_values(&labels),
@@ -140,7 +143,8 @@ impl RouteSeries {
         if let Some(slot) = Reason::ALL.iter().position(|r| *r == reason).and_then(|at| self.closed.get(at)) {
             slot.get_or_init(|| self.metrics.connections_closed_total.with_label_values(&[self.label(), reason.as_str()])).inc();
         }
-        self.duration.observe(lasted.as_secs_f64());
+        let bound = || self.metrics.connection_duration_seconds.with_label_values(&[self.label()]);
+        self.duration.get_or_init(bound).observe(lasted.as_secs_f64());
     }
 
     /// Bytes moved.
@@ -215,7 +219,8 @@ impl RouteSeries {
 
     /// A connect to a node failed.
     pub fn connect_failed(&self, node: &str, reason: Reason) {
-        let bound = || self.metrics.upstream_connect_failures_total.with_label_values(&[self.label(), node, reason.as_str()]);
+        let bound =
+            || self.metrics.upstream_connect_failures_total.with_label_values(&[self.kind.dir(), self.label(), node, reason.as_str()]);
         self.failures.entry((node.to_owned(), reason)).or_insert_with(bound).inc();
     }
 }
@@ -226,54 +231,62 @@ impl RouteSeries {
         for place in &earlier.listeners {
             self.listeners.entry(place.key().clone()).or_insert_with(|| place.value().clone());
         }
-        if earlier.http.get().is_some() {
-            // the same names and labels are the same series
-            let _ = self.http();
-        }
         for place in &earlier.failures {
             self.failures.entry(place.key().clone()).or_insert_with(|| place.value().clone());
         }
     }
 
-    /// Takes every series of the route out of the output.
+    /// Takes every series of the route out of the output. An error here only says that a series was never bound.
     fn unbind(&self) {
-        let label = self.label();
+        let (kind, label) = (self.kind.dir(), self.label());
         let metrics = &self.metrics;
-        // an error here only says that the series was never bound
         for direction in ["in", "out"] {
-            let _ = metrics.bytes_total.remove_label_values(&[label, direction]);
-            let _ = metrics.udp_datagrams_total.remove_label_values(&[label, direction]);
-        }
-        let _ = metrics.udp_sessions_total.remove_label_values(&[label]);
-        let _ = metrics.udp_sessions_active.remove_label_values(&[label]);
-        for reason in DropReason::ALL {
-            let _ = metrics.udp_dropped_total.remove_label_values(&[label, reason.as_str()]);
-        }
-        for reason in Reason::ALL {
-            let _ = metrics.connections_closed_total.remove_label_values(&[label, reason.as_str()]);
+            let _ = metrics.bytes_total.remove_label_values(&[kind, label, direction]);
         }
         for (policy, scope) in limit_pairs() {
-            let labels = [label, policy.as_str(), scope.as_str()];
+            let labels = [kind, label, policy.as_str(), scope.as_str()];
             let _ = metrics.limiter_allowed_total.remove_label_values(&labels);
             let _ = metrics.limiter_rejections_total.remove_label_values(&labels);
         }
-        let _ = metrics.connection_duration_seconds.remove_label_values(&[label]);
-        let _ = metrics.upstream_connect_seconds.remove_label_values(&[label]);
-        if self.http.get().is_some() {
-            for class in CLASSES {
-                let _ = metrics.http_requests_total.remove_label_values(&[label, class]);
-            }
-            let _ = metrics.http_request_seconds.remove_label_values(&[label]);
+        let _ = metrics.upstream_connect_seconds.remove_label_values(&[kind, label]);
+        for place in &self.failures {
+            let (node, reason) = place.key();
+            let _ = metrics.upstream_connect_failures_total.remove_label_values(&[kind, label, node, reason.as_str()]);
         }
+        // sessions of HTTP belong to no route; a stream route of the same id may have some
+        if self.kind == Kind::Route {
+            self.unbind_requests();
+        } else {
+            self.unbind_sessions();
+        }
+    }
+
+    fn unbind_requests(&self) {
+        for class in CLASSES {
+            let _ = self.metrics.http_requests_total.remove_label_values(&[self.label(), class]);
+        }
+        let _ = self.metrics.http_request_seconds.remove_label_values(&[self.label()]);
+    }
+
+    fn unbind_sessions(&self) {
+        let (metrics, label) = (&self.metrics, self.label());
+        for reason in Reason::ALL {
+            let _ = metrics.connections_closed_total.remove_label_values(&[label, reason.as_str()]);
+        }
+        let _ = metrics.connection_duration_seconds.remove_label_values(&[label]);
         for place in &self.listeners {
             let (listener, protocol) = place.key();
             let labels = [label, listener.as_str(), protocol.as_str()];
             let _ = metrics.connections_total.remove_label_values(&labels);
             let _ = metrics.connections_active.remove_label_values(&labels);
         }
-        for place in &self.failures {
-            let (node, reason) = place.key();
-            let _ = metrics.upstream_connect_failures_total.remove_label_values(&[label, node, reason.as_str()]);
+        for direction in ["in", "out"] {
+            let _ = metrics.udp_datagrams_total.remove_label_values(&[label, direction]);
+        }
+        let _ = metrics.udp_sessions_total.remove_label_values(&[label]);
+        let _ = metrics.udp_sessions_active.remove_label_values(&[label]);
+        for reason in DropReason::ALL {
+            let _ = metrics.udp_dropped_total.remove_label_values(&[label, reason.as_str()]);
         }
     }
 }
@@ -297,7 +310,7 @@ impl ListenerSeries {
 
 impl Drop for RouteSeries {
     fn drop(&mut self) {
-        if let Some(successor) = self.metrics.retire(self.route.as_ref(), || self.unbind()) {
+        if let Some(successor) = self.metrics.retire(self.kind, self.route.as_ref(), || self.unbind()) {
             successor.inherit(self);
         }
     }
@@ -315,26 +328,51 @@ mod tests {
     fn the_series_of_a_route_live_as_long_as_anybody_holds_them() {
         let metrics = Metrics::new().unwrap();
         let id = Id::parse("r1").unwrap();
-        let (a, b) = (metrics.route(Some(&id)), metrics.route(Some(&id)));
+        let (a, b) = (metrics.route(Kind::StreamRoute, Some(&id)), metrics.route(Kind::StreamRoute, Some(&id)));
         a.listener(&Id::parse("l").unwrap(), Protocol::Tcp).opened();
         a.moved(Direction::In, 5);
         drop(a);
         b.moved(Direction::In, 2);
         b.closed(Reason::Ok, Duration::from_millis(1));
-        assert!(text(&metrics).contains(r#"sluice_bytes_total{direction="in",route="r1"} 7"#));
+        assert!(text(&metrics).contains(r#"sluice_bytes_total{direction="in",kind="stream_routes",route="r1"} 7"#));
         drop(b);
         assert!(!text(&metrics).contains(r#"route="r1""#));
-        metrics.route(Some(&id)).moved(Direction::In, 1);
+        metrics.route(Kind::StreamRoute, Some(&id)).moved(Direction::In, 1);
     }
+
+    #[test]
+    fn routes_of_both_kinds_may_have_one_id() {
+        let metrics = Metrics::new().unwrap();
+        let id = Id::parse("r1").unwrap();
+        let (stream, http) = (metrics.route(Kind::StreamRoute, Some(&id)), metrics.route(Kind::Route, Some(&id)));
+        stream.moved(Direction::In, 1);
+        stream.closed(Reason::Ok, Duration::ZERO);
+        http.moved(Direction::In, 2);
+        http.answered(200, Duration::ZERO);
+        http.limit(Policy::Concurrency, Scope::Instance).rejected();
+        for told in [
+            r#"sluice_bytes_total{direction="in",kind="stream_routes",route="r1"} 1"#,
+            r#"sluice_bytes_total{direction="in",kind="routes",route="r1"} 2"#,
+            r#"sluice_limiter_rejections_total{kind="routes",policy="concurrency",route="r1",scope="instance"} 1"#,
+        ] {
+            assert!(text(&metrics).contains(told), "{told}");
+        }
+        drop(http);
+        let left = text(&metrics);
+        assert!(left.contains(r#"sluice_connections_closed_total{reason="ok",route="r1"} 1"#), "those of the other kind stay");
+        assert!(!left.contains(r#"kind="routes",route="r1""#) && !left.contains("http_request"), "{left}");
+    }
+
     #[test]
     fn failures_of_nodes_leave_with_their_route() {
         let metrics = Metrics::new().unwrap();
         let id = Id::parse("r1").unwrap();
-        let series = metrics.route(Some(&id));
+        let series = metrics.route(Kind::StreamRoute, Some(&id));
         series.connect_failed("127.0.0.1:1", Reason::UpstreamRefused);
         series.connect_failed("127.0.0.1:1", Reason::UpstreamRefused);
         series.connect_failed("127.0.0.1:1", Reason::UpstreamTimeout);
-        let told = r#"sluice_upstream_connect_failures_total{node="127.0.0.1:1",reason="upstream_refused",route="r1"} 2"#;
+        let told =
+            r#"sluice_upstream_connect_failures_total{kind="stream_routes",node="127.0.0.1:1",reason="upstream_refused",route="r1"} 2"#;
         assert!(text(&metrics).contains(told));
         drop(series);
         assert!(!text(&metrics).contains("upstream_connect_failures_total{"));
@@ -345,10 +383,10 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let id = Id::parse("r1").unwrap();
         // both were bound at once: the second filled the place while the first was on its way out
-        let earlier = RouteSeries::bind(metrics.clone(), Some(id.clone()));
+        let earlier = RouteSeries::bind(metrics.clone(), Kind::StreamRoute, Some(id.clone()));
         earlier.connect_failed("127.0.0.1:1", Reason::UpstreamRefused);
         earlier.listener(&Id::parse("l").unwrap(), Protocol::Tcp).opened();
-        let successor = metrics.route(Some(&id));
+        let successor = metrics.route(Kind::StreamRoute, Some(&id));
         drop(earlier);
         assert!(text(&metrics).contains("upstream_connect_failures_total{"));
         drop(successor);

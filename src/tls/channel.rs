@@ -60,6 +60,9 @@ trait Steps {
     type Data;
 
     fn step<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    /// Whether records wait to be encoded.
+    fn has_due(&self) -> bool;
 }
 
 impl Steps for UnbufferedServerConnection {
@@ -68,6 +71,10 @@ impl Steps for UnbufferedServerConnection {
     fn step<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
     }
+
+    fn has_due(&self) -> bool {
+        self.wants_write()
+    }
 }
 
 impl Steps for UnbufferedClientConnection {
@@ -75,6 +82,10 @@ impl Steps for UnbufferedClientConnection {
 
     fn step<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
+    }
+
+    fn has_due(&self) -> bool {
+        self.wants_write()
     }
 }
 
@@ -138,6 +149,16 @@ impl Channel {
         Some(super::words::suite(name))
     }
 
+    /// The protocol that both sides agreed on by ALPN (RFC 7301), once the handshake is over.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.state().alpn_protocol()
+    }
+
+    /// The certificate that the peer has proved to have, as DER.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        self.state().peer_certificates()?.first().map(AsRef::as_ref)
+    }
+
     /// Whether the peer has said that nothing more comes.
     pub const fn ended(&self) -> bool {
         self.ended
@@ -156,6 +177,12 @@ impl Channel {
     /// Plaintext that came up already; asked for before the socket is.
     pub fn take_early(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.early)
+    }
+
+    /// Gives back plaintext that nobody has read: it goes before what came up since.
+    pub(super) fn put_early(&mut self, mut plain: Vec<u8>) {
+        plain.append(&mut self.early);
+        self.early = plain;
     }
 
     /// Looks at what came: the rest of earlier, then the new. Appends plaintext, and answers for the peer. What is no whole record
@@ -239,8 +266,9 @@ fn run<S: Steps>(conn: &mut S, incoming: &mut [u8], plain: &mut Vec<u8>, answers
                     Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
                     other => other.map_err(|_| None),
                 });
-                // after an error there is the alert, and then nothing that could be asked
-                run.result.is_ok()
+                drop(data);
+                // after an error: what is due, the alert at its end, and then nothing that could be asked
+                run.result.is_ok() || conn.has_due()
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
@@ -274,8 +302,8 @@ fn run<S: Steps>(conn: &mut S, incoming: &mut [u8], plain: &mut Vec<u8>, answers
                 if first {
                     run.result = Err(error.into());
                 }
-                // once more, for the alert
-                first
+                // once more, for what is due and the alert
+                first && conn.has_due()
             }
         };
         run.used += discard;

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::channel::{Broken, Channel, WAITING};
 use super::client::Client;
 use super::hello::{Bad, Hello, LIMIT, Scan, Step};
+use super::server::Alpn;
 use super::words::Kind;
 
 /// What one read takes, in bytes. A usual hello fits, a post-quantum one as well.
@@ -87,9 +88,9 @@ pub async fn accept(tcp: &TcpStream, config: Arc<ServerConfig>, hello: &Hello, b
 }
 
 /// A client's handshake with a node. `asked` is the name that our own client asked for, `node` the host of the node.
-pub async fn connect(tcp: &TcpStream, client: &Client, asked: Option<&str>, node: &str) -> Result<Box<Channel>, Failed> {
+pub async fn connect(tcp: &TcpStream, client: &Client, asked: Option<&str>, node: &str, alpn: Alpn) -> Result<Box<Channel>, Failed> {
     let name = client.name(asked, node).ok_or(Failed::Name)?;
-    shake(tcp, Box::new(Channel::client(client.config().clone(), name)?), Vec::new()).await
+    shake(tcp, Box::new(Channel::client(client.config(alpn).clone(), name)?), Vec::new()).await
 }
 
 async fn shake(tcp: &TcpStream, mut channel: Box<Channel>, mut incoming: Vec<u8>) -> Result<Box<Channel>, Failed> {

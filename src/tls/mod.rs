@@ -1,5 +1,6 @@
-//! TLS: the ClientHello, certificates by name, handshakes, records. Knows no routes, and relays nothing.
+//! TLS: the ClientHello, certificates by name, handshakes, records, and streams of plaintext. Knows no routes, and relays nothing.
 
+pub mod buffers;
 mod channel;
 pub mod check;
 mod client;
@@ -11,6 +12,8 @@ mod index;
 pub mod inspect;
 mod provider;
 mod server;
+mod stream;
+mod wire;
 mod words;
 
 pub use channel::{Broken, Channel, WAITING, room};
@@ -19,5 +22,7 @@ pub use handshake::{Failed, accept, connect, gather, refuse};
 pub use index::{Index, Rank};
 pub use provider::provider;
 pub use rustls::AlertDescription;
-pub use server::{BadIdentity, Identities, Identity};
+pub use server::{Alpn, BadIdentity, Identities, Identity};
+pub use stream::{Parts, Stream};
+pub use wire::Wire;
 pub use words::Kind;

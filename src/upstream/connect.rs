@@ -144,6 +144,7 @@ fn reason(error: &io::Error) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Kind;
     use crate::model::{self, Host, Upstream};
     use crate::telemetry::Metrics;
     use crate::upstream::Registry;
@@ -160,7 +161,7 @@ mod tests {
     async fn dial(spec: Upstream) -> Result<Connected, DialError> {
         let (registry, _resolver) = Registry::new();
         let target = registry.target("u", &Arc::new(spec), None).unwrap();
-        let series = Metrics::new().unwrap().route(None);
+        let series = Metrics::new().unwrap().route(Kind::StreamRoute, None);
         let now = Instant::now();
         let timer = pin!(tokio::time::sleep_until(now));
         Dialer { target: &target, connect_timeout: Duration::from_secs(3), series: &series }.dial(now, timer).await

@@ -1,47 +1,73 @@
 //! Edits of routes while requests run: none fails, each ends on the route that it began on, and a bad edit changes nothing.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Web, to};
 use crate::support::h1::{Client, origin};
-use crate::support::soon;
+use crate::support::{poll, soon};
 
-/// Edits while the load runs.
-const EDITS: usize = 60;
+/// Requests a second, all clients together, and the clients.
+const RATE: u32 = 500;
+const CLIENTS: u32 = 10;
+/// Seconds, in the short form and in `make faults`.
+const SHORT: u32 = 4;
+const LONG: u32 = 60;
+
+/// The `n`th request of a client: some take a while, so that edits find them under way.
+fn target(n: u32) -> &'static str {
+    if n.is_multiple_of(20) { "/sleep/150" } else { "/x" }
+}
+
+/// One client's requests at its pace, each judged: it was answered, and all of it by one state of its route.
+fn paced(at: SocketAddr, requests: u32) {
+    let (mut client, began) = (Client::connect(at), Instant::now());
+    for n in 0..requests {
+        poll::not_before(began + Duration::from_secs(1) * n * CLIENTS / RATE);
+        let answer = client.get(target(n));
+        assert_eq!(answer.status(), 200, "request {n}: {answer:?}");
+        let up = answer.json();
+        let sent = up["lines"].as_array().unwrap().iter().find_map(|line| line.as_str().unwrap().strip_prefix("x-edit: ")).unwrap();
+        let expected = format!("{sent} {}", up["up"].as_str().unwrap());
+        assert_eq!(answer.header("x-edit"), Some(expected.as_str()), "request {n}");
+    }
+}
 
 #[test]
-fn no_request_fails_while_its_route_is_edited_again_and_again() {
+fn no_paced_request_fails_while_routes_are_edited_and_each_ends_on_the_route_that_it_began_on() {
+    let seconds = if std::env::var_os("SLUICE_FAULT_ROUNDS").is_some() { LONG } else { SHORT };
     let (a, b) = (origin("A"), origin("B"));
-    let web = Web::to(&a);
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let loads: Vec<_> = (0..8)
+    let web = Web::start();
+    // request and answer tell of the same edit, and the answer of the node that the edit chose
+    let route = |edit: u32, more: Value| {
+        let (node, name) = if edit.is_multiple_of(2) { (&a, "A") } else { (&b, "B") };
+        let told = json!([{"RequestHeader": "x-edit", "Set": edit.to_string()}, {"ResponseHeader": "x-edit", "Set": format!("{edit} {name}"), "When": "Always"}]);
+        json!({"match": more, "upstream": to(&[node]), "order": edit % 7, "transforms": told})
+    };
+    web.route("base", &route(0, json!({})));
+    let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let (at, stop, done) = (web.at, stop.clone(), done.clone());
-            std::thread::spawn(move || {
-                let mut client = Client::connect(at);
-                while !stop.load(Ordering::Acquire) {
-                    let answer = client.get("/x");
-                    assert_eq!(answer.status(), 200);
-                    done.fetch_add(1, Ordering::AcqRel);
-                }
-            })
+            let at = web.at;
+            std::thread::spawn(move || paced(at, RATE / CLIENTS * seconds))
         })
         .collect();
-    for edit in 0..EDITS {
-        let upstream = if edit % 2 == 0 { to(&[&b]) } else { to(&[&a]) };
-        let route = json!({"upstream": upstream, "order": edit, "transforms": [{"RequestHeader": "x-edit", "Set": edit.to_string()}]});
-        let before = done.load(Ordering::Acquire);
-        web.route("r", &route);
-        soon("requests go on", || done.load(Ordering::Acquire) > before + 8);
+    let mut edits = 0;
+    while clients.iter().any(|client| !client.is_finished()) {
+        edits += 1;
+        // the base changes, and more specific routes come and go before it
+        match edits % 4 {
+            0 => web.gateway.admin().must_delete("routes", "over"),
+            3 => web.route("over", &route(edits, json!({"hosts": ["in.example"], "paths": ["/*"]}))),
+            _ => web.route("base", &route(edits, json!({}))),
+        }
     }
-    stop.store(true, Ordering::Release);
-    for load in loads {
-        load.join().unwrap();
+    for client in clients {
+        client.join().unwrap();
     }
-    assert!(done.load(Ordering::Acquire) > 500);
+    eprintln!("{edits} edits under {} requests in {seconds} s: 0 failed", RATE * seconds);
+    assert!(edits > 5 * seconds, "{edits} edits");
 }
 
 #[test]

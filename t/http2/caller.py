@@ -1,4 +1,5 @@
-"""A gRPC client without generated code, of the server beside it. Prints what it saw as JSON."""
+"""A gRPC client without generated code, of the server beside it. Prints what it saw as JSON. After the word `tls` come the file of an
+authority and the name to ask for."""
 
 import json
 import sys
@@ -33,7 +34,15 @@ def chat(channel):
     return {"answers": answered, "code": seen.code().name, "trailers": dict(seen.trailing_metadata())}
 
 
-with grpc.insecure_channel(sys.argv[1]) as channel:
+def connect():
+    if "tls" not in sys.argv:
+        return grpc.insecure_channel(sys.argv[1])
+    ca, name = sys.argv[sys.argv.index("tls") + 1 :][:2]
+    credentials = grpc.ssl_channel_credentials(open(ca, "rb").read())
+    return grpc.secure_channel(sys.argv[1], credentials, options=[("grpc.ssl_target_name_override", name)])
+
+
+with connect() as channel:
     saw = {"unary": call(channel, b"world"), "fail": call(channel, b"fail")}
     if "chat" in sys.argv:
         saw["chat"] = chat(channel)

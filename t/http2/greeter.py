@@ -1,4 +1,5 @@
-"""A gRPC server without generated code: `Unary` answers what it gets, `Chat` answers each message as it comes. Prints its port."""
+"""A gRPC server without generated code: `Unary` answers what it gets, `Chat` answers each message as it comes. Prints its port. With the
+files of a certificate and its key it speaks TLS."""
 
 import sys
 from concurrent import futures
@@ -26,7 +27,12 @@ handlers = {
 }
 server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.Greeter", handlers),))
-port = server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
+address = f"127.0.0.1:{sys.argv[1]}"
+if len(sys.argv) > 3:
+    cert, key = (open(path, "rb").read() for path in sys.argv[2:4])
+    port = server.add_secure_port(address, grpc.ssl_server_credentials([(key, cert)]))
+else:
+    port = server.add_insecure_port(address)
 server.start()
 print(port, flush=True)
 sys.stdin.read()

@@ -47,7 +47,9 @@ pub fn expressions(panel: &Value) -> Vec<String> {
 /// An expression as Grafana sends it when everything is chosen.
 pub fn substituted(expression: &str) -> String {
     let mut text = expression.to_owned();
-    for (from, to) in [("$__rate_interval", "8s"), ("$__range", "60s"), ("$instance", ".*"), ("$route", ".*"), ("$listener", ".*")] {
+    for (from, to) in
+        [("$__rate_interval", "8s"), ("$__range", "60s"), ("$instance", ".*"), ("$kind", ".*"), ("$route", ".*"), ("$listener", ".*")]
+    {
         text = text.replace(from, to);
     }
     assert!(!text.contains('$'), "{text}");

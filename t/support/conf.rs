@@ -19,6 +19,8 @@ pub struct Conf {
     pub tcp: Vec<String>,
     /// Entries of `node_listen`.
     pub http: Vec<String>,
+    /// Entries of `ssl.listen`.
+    pub https: Vec<String>,
     /// Entries of `stream_proxy.udp`.
     pub udp: Vec<String>,
     /// What stands under `proxy_protocol`, in braces.
@@ -51,6 +53,7 @@ impl Conf {
             top: "gateway",
             tcp: Vec::new(),
             http: Vec::new(),
+            https: Vec::new(),
             udp: Vec::new(),
             proxy_protocol: None,
             admin_ip: "127.0.0.1".into(),
@@ -86,6 +89,12 @@ impl Conf {
     /// Adds an HTTP listener: an entry as it stands in the YAML list.
     pub fn http(mut self, entry: impl std::fmt::Display) -> Self {
         self.http.push(entry.to_string());
+        self
+    }
+
+    /// Adds an HTTPS listener: an entry as it stands in the YAML list.
+    pub fn https(mut self, entry: impl std::fmt::Display) -> Self {
+        self.https.push(entry.to_string());
         self
     }
 
@@ -126,7 +135,7 @@ impl Conf {
 
     /// The file's text for a gateway whose own folder is `dir`.
     pub fn text(&self, dir: &Path) -> String {
-        let mode = if self.http.is_empty() { "stream" } else { "http&stream" };
+        let mode = if self.http.is_empty() && self.https.is_empty() { "stream" } else { "http&stream" };
         let mut out = format!("{}:\n  proxy_mode: {mode}\n", self.top);
         if !self.http.is_empty() {
             writeln!(out, "  node_listen: [{}]", self.http.join(", ")).unwrap();
@@ -140,8 +149,14 @@ impl Conf {
         if let Some(keyring) = &self.keyring {
             writeln!(out, "  data_encryption:\n    keyring: {keyring}").unwrap();
         }
+        if self.fallback_sni.is_some() || !self.https.is_empty() {
+            out.push_str("  ssl:\n");
+        }
         if let Some(name) = &self.fallback_sni {
-            writeln!(out, "  ssl:\n    fallback_sni: {name}").unwrap();
+            writeln!(out, "    fallback_sni: {name}").unwrap();
+        }
+        if !self.https.is_empty() {
+            writeln!(out, "    listen: [{}]", self.https.join(", ")).unwrap();
         }
         if let Some(switches) = &self.proxy_protocol {
             writeln!(out, "  proxy_protocol: {switches}").unwrap();

@@ -94,6 +94,16 @@ fn body(from: &mut impl BufRead, message: &mut Message, until_end: bool) -> io::
     }
 }
 
+/// Reads an answer; `to_head`: to a request of HEAD, whose answer has no body whatever it says.
+pub fn answer(from: &mut impl BufRead, to_head: bool) -> io::Result<Message> {
+    let mut answer = head(from)?;
+    let status = answer.status();
+    if !to_head && status >= 200 && status != 204 && status != 304 {
+        body(from, &mut answer, true)?;
+    }
+    Ok(answer)
+}
+
 /// A client's connection.
 pub struct Client {
     pub stream: TcpStream,
@@ -116,12 +126,7 @@ impl Client {
 
     /// The next answer; `to_head`: to a request of HEAD, whose answer has no body whatever it says.
     pub fn try_answer(&mut self, to_head: bool) -> io::Result<Message> {
-        let mut answer = head(&mut self.read)?;
-        let status = answer.status();
-        if !to_head && status >= 200 && status != 204 && status != 304 {
-            body(&mut self.read, &mut answer, true)?;
-        }
-        Ok(answer)
+        answer(&mut self.read, to_head)
     }
 
     pub fn answer(&mut self) -> Message {

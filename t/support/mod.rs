@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod client;
 pub mod conf;
+pub mod curl;
 pub mod datagram;
 pub mod etcd;
 pub mod gateway;

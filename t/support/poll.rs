@@ -34,6 +34,13 @@ pub fn throughout(time: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Waits for a moment: the pace of a load that has one.
+pub fn not_before(moment: Instant) {
+    while let Some(left) = moment.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
+}
+
 mod tests {
     use super::*;
 

@@ -2,6 +2,8 @@
 
 mod churn;
 mod client;
+mod message;
+mod paced;
 mod poll;
 mod serve;
 mod tls;
@@ -13,8 +15,8 @@ use std::time::Duration;
 
 use client::Done;
 
-const WHAT: &str = "servers: echo sink http udp-echo; clients: rate pingpong bulk idle tls-rate tls-bulk tls-idle udp-packets \
-                    udp-sessions udp-idle churn";
+const WHAT: &str = "servers: echo sink http http-bodies udp-echo; clients: rate pingpong bulk idle tls-rate tls-bulk tls-idle \
+                    udp-packets udp-sessions udp-idle churn http-paced";
 
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -29,10 +31,15 @@ fn main() -> io::Result<()> {
     if what == "churn" {
         return churn::run(to, time, connections).map(|seen| tell(&seen));
     }
+    if what == "http-paced" {
+        // the size is how many requests a second
+        return paced::run(to, time, connections, size as f64).map(|seen| tell(&seen));
+    }
     let Done { units, seconds, failed } = match what {
         "echo" => serve::run(serve::Kind::Echo, to),
         "sink" => serve::run(serve::Kind::Sink, to),
         "http" => serve::run(serve::Kind::Http, to),
+        "http-bodies" => serve::run(serve::Kind::HttpBodies, to),
         "udp-echo" => udp::echo(to),
         "rate" => client::rate(to, time, connections),
         "pingpong" => client::pingpong(to, time, connections),

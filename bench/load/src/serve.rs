@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 
 use crate::client::Done;
+use crate::message;
 use crate::poll::{Poll, listen};
 
 const LISTENER: u64 = u64::MAX;
@@ -19,6 +20,8 @@ pub enum Kind {
     Sink,
     /// Answers each request, told by the empty line at its end, with 128 bytes.
     Http,
+    /// Answers each request, once it is there with its body, with 16 KB.
+    HttpBodies,
 }
 
 /// A client.
@@ -26,13 +29,15 @@ struct Peer {
     stream: TcpStream,
     /// How much of a request's end was seen.
     end: usize,
+    /// What was read of a request with its body.
+    got: Vec<u8>,
 }
 
 const END: &[u8; 4] = b"\r\n\r\n";
 
-fn answer() -> Vec<u8> {
-    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 128\r\n\r\n".to_vec();
-    answer.extend([b'a'; 128]);
+fn answer(length: usize) -> Vec<u8> {
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n").into_bytes();
+    answer.resize(answer.len() + length, b'a');
     answer
 }
 
@@ -43,7 +48,7 @@ pub fn run(kind: Kind, on: SocketAddr) -> io::Result<Done> {
     poll.add_listener(listener.as_raw_fd(), LISTENER)?;
     let mut peers: HashMap<u64, Peer> = HashMap::new();
     let mut buffer = vec![0; if kind == Kind::Sink { 1 << 20 } else { 1 << 16 }];
-    let answer = answer();
+    let answer = answer(if kind == Kind::HttpBodies { 16 << 10 } else { 128 });
     println!("ready");
     loop {
         for token in poll.wait(-1)? {
@@ -58,7 +63,7 @@ pub fn run(kind: Kind, on: SocketAddr) -> io::Result<Done> {
                 stream.set_nodelay(true)?;
                 let token = stream.as_raw_fd() as u64;
                 poll.add(stream.as_raw_fd(), token)?;
-                peers.insert(token, Peer { stream, end: 0 });
+                peers.insert(token, Peer { stream, end: 0, got: Vec::new() });
             }
         }
     }
@@ -76,6 +81,7 @@ fn step(kind: Kind, peer: &mut Peer, buffer: &mut [u8], answer: &[u8]) -> bool {
             Kind::Echo => peer.stream.write_all(&buffer[..n]),
             Kind::Sink => Ok(()),
             Kind::Http => (0..peer.requests(&buffer[..n])).try_for_each(|_| peer.stream.write_all(answer)),
+            Kind::HttpBodies => (0..peer.whole(&buffer[..n])).try_for_each(|_| peer.stream.write_all(answer)),
         };
         if written.is_err() {
             return false;
@@ -95,6 +101,17 @@ impl Peer {
             if self.end == END.len() {
                 (self.end, found) = (0, found + 1);
             }
+        }
+        found
+    }
+
+    /// How many requests are there with their bodies now.
+    fn whole(&mut self, bytes: &[u8]) -> usize {
+        let mut found = 0;
+        self.got.extend_from_slice(bytes);
+        while let Some(length) = message::length(&self.got).filter(|length| *length <= self.got.len()) {
+            self.got.drain(..length);
+            found += 1;
         }
         found
     }

@@ -16,10 +16,10 @@ pub(super) fn notices(file: &File) -> Vec<String> {
     let unused_embedded = provider == ProviderName::Etcd && deployment.embedded.path.is_some();
     [
         (
-            gateway.ssl.enable == Some(true),
-            "gateway.ssl.enable: this build does not serve HTTPS listeners yet; stream listeners with tls need no switch",
+            gateway.ssl.enable == Some(true) && gateway.ssl.listen.is_none(),
+            "gateway.ssl.enable: opens no port without gateway.ssl.listen; stream listeners with tls need no switch",
         ),
-        (given(&gateway.ssl.listen), "gateway.ssl.listen: this build does not serve HTTPS listeners yet"),
+        (gateway.ssl.enable == Some(false) && gateway.ssl.listen.is_some(), "gateway.ssl.listen: off, since gateway.ssl.enable is false"),
         (given(&gateway.dns_resolver), "gateway.dns_resolver: this build asks the system's resolver only"),
         (unused_etcd, "deployment.etcd: not used by config_provider embedded, except prefix"),
         (unused_embedded, "deployment.embedded: not used by config_provider etcd"),

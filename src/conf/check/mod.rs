@@ -5,6 +5,7 @@ mod etcd;
 mod later;
 mod ports;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ pub(super) fn meaning(file: File) -> Result<Conf, Fault> {
     let tcp = listeners(Transport::Tcp, tcp, &gateway.proxy_protocol)?;
     let udp = listeners(Transport::Udp, udp, &gateway.proxy_protocol)?;
     notices.extend(trusts_nobody(&tcp, &gateway.proxy_protocol));
-    let http = http::listeners(gateway.node_listen)?;
+    let secure = gateway.ssl.listen.filter(|_| gateway.ssl.enable != Some(false));
+    let http = http::listeners(gateway.node_listen, secure)?;
     let (tcp, udp) = served(proxy_mode, tcp, udp, &mut notices);
     let http = if proxy_mode.http() { http } else { off(&http, &mut notices) };
 
@@ -90,8 +92,8 @@ fn served(mode: ProxyMode, tcp: Vec<Claimed>, udp: Vec<Claimed>, notices: &mut V
 
 /// The HTTP listeners of a mode without HTTP: none.
 fn off(http: &[Claimed], notices: &mut Vec<String>) -> Vec<Claimed> {
-    if !http.is_empty() {
-        notices.push("gateway.node_listen: off, since gateway.proxy_mode is stream".to_owned());
+    for key in http.iter().map(|claimed| claimed.key).collect::<BTreeSet<_>>() {
+        notices.push(format!("{key}: off, since gateway.proxy_mode is stream"));
     }
     Vec::new()
 }

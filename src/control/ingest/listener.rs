@@ -14,17 +14,17 @@ use crate::model::{HttpVersions, Listener, ProxyProtocol, ProxyVersion};
 /// How many ports one listener may name.
 const MOST_PORTS: usize = 65_535;
 
-/// Fields that are known words of a listener and that nothing of this build reads, with what they ask for.
-const UNSERVED: [(&str, &str); 1] = [("ssl_id", "fixed certificates on listeners")];
-
 pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
-    unserved(fields, found);
+    if protocol(fields) == Protocol::Udp {
+        of_streams(fields, found);
+    }
     Listener {
         id,
         protocol: protocol(fields),
         http: versions(fields, found),
         addrs: addresses(fields, found),
         stream_route_id: fields.id("stream_route_id", found),
+        ssl_id: ssl_id(fields, found),
         tls: fields.get("tls") == Some(&Value::Bool(true)),
         proxy_protocol: proxy_protocol(fields, found),
         proxy_protocol_to_upstream: proxy_version(fields),
@@ -33,21 +33,13 @@ pub(super) fn read(id: Id, fields: &Fields<'_>, found: &mut Found) -> Listener {
     }
 }
 
-fn unserved(fields: &Fields<'_>, found: &mut Found) {
-    let mut refuse = |name: &str, what: &str| {
-        found.add(fields.at(name), "unsupported", format!("this build does not serve {what} yet"));
-    };
-    if fields.text("protocol") == Some("http") && fields.get("tls").is_some_and(|tls| *tls != Value::Bool(false)) {
-        refuse("tls", "TLS on http listeners");
+/// The one certificate. Without TLS nobody would see it.
+fn ssl_id(fields: &Fields<'_>, found: &mut Found) -> Option<Id> {
+    let id = fields.id("ssl_id", found)?;
+    if protocol(fields) != Protocol::Udp && fields.get("tls") != Some(&Value::Bool(true)) {
+        found.add(fields.at("ssl_id"), "not_applicable", "ssl_id has no meaning on a listener without tls");
     }
-    if fields.text("protocol") == Some("udp") {
-        return of_streams(fields, found);
-    }
-    for (name, what) in UNSERVED {
-        if fields.get(name).is_some() {
-            refuse(name, what);
-        }
-    }
+    Some(id)
 }
 
 /// The schema lets only these words pass.
@@ -222,10 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn what_this_build_cannot_open_is_refused_by_name() {
+    fn one_certificate_is_for_listeners_with_tls() {
+        assert_eq!(listener(&json!({"addr": 9443, "tls": true, "ssl_id": 7})).ssl_id.unwrap().as_str(), "7");
         let (path, rule, message) = meaningless(Kind::Listener, &json!({"addr": 9100, "ssl_id": "site"}));
-        let says = "this build does not serve fixed certificates on listeners yet";
-        assert_eq!((path.as_str(), rule.as_str(), message.as_str()), ("/ssl_id", "unsupported", says));
+        let says = "ssl_id has no meaning on a listener without tls";
+        assert_eq!((path.as_str(), rule.as_str(), message.as_str()), ("/ssl_id", "not_applicable", says));
+    }
+
+    #[test]
+    fn an_http_listener_may_speak_tls() {
+        let l = listener(&json!({"addr": 443, "protocol": "http", "tls": true, "http": {"versions": ["h1"]}}));
+        assert_eq!((l.tls, l.http), (true, HttpVersions { h1: true, h2: false }));
+        assert_eq!(listener(&json!({"addr": 443, "protocol": "http", "tls": true})).http, HttpVersions::default());
     }
 
     #[test]

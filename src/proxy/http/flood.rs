@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::serve::Front;
 use crate::net::rewind::Rewind;
+use crate::tls::Wire;
 
 /// Bytes that a connection may send without any request.
 const GRANTED: u64 = 256 * 1024;
@@ -23,7 +24,7 @@ const TURN: usize = 64 * 1024;
 /// A client's wire that can be read until too much of it was for nothing; then reading is an error of kind `InvalidData`.
 #[derive(Debug)]
 pub(super) struct Measured {
-    io: Rewind,
+    io: Rewind<Wire>,
     front: Arc<Front>,
     read: u64,
     /// Bytes read since others had their turn.
@@ -36,7 +37,7 @@ pub(super) struct Measured {
 pub(super) struct Flood;
 
 impl Measured {
-    pub(super) const fn new(io: Rewind, front: Arc<Front>) -> Self {
+    pub(super) const fn new(io: Rewind<Wire>, front: Arc<Front>) -> Self {
         Self { io, front, read: 0, turn: 0 }
     }
 

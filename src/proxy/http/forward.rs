@@ -7,9 +7,11 @@ use std::task::Poll;
 
 use hyper::body::Body as _;
 use hyper::http::request;
+use hyper::http::uri::Scheme;
 use hyper::{Request, Response, Version};
 
 use super::account::Account;
+use super::asked;
 use super::leave::Upgrade;
 use super::matching::{Arrived, Matched};
 use super::outward;
@@ -37,14 +39,14 @@ pub(super) async fn forward(
     matched: &Matched,
     account: &mut Account,
 ) -> Result<Answered, Reason> {
-    // a node that expects TLS must not be sent a request in the clear
-    let Some(target) = route.target.as_ref().filter(|target| target.client().is_none()) else { return Err(Reason::NoUpstream) };
+    let Some(target) = &route.target else { return Err(Reason::NoUpstream) };
     let mut patience = Patience::of(front, matched.timeout);
-    let mut lease = lease(target, route, matched, &mut patience, account).await?;
+    let host = asked::host(&head).unwrap_or_default();
+    let mut lease = lease((target, host), route, matched, &mut patience, account).await?;
     let held = outward::expects(&mut head, &lease.link);
     outward::transform(&mut head, front, route, target, &lease)?;
     if lease.link.is_shared() {
-        outward::to_h2(&mut head)?;
+        outward::to_h2(&mut head, if target.client().is_some() { Scheme::HTTPS } else { Scheme::HTTP })?;
     } else {
         head.version = Version::HTTP_11;
         if let Some(upgrade) = upgrade {
@@ -83,13 +85,13 @@ pub(super) async fn forward(
 
 /// A connection to a node, noted in the account.
 async fn lease(
-    target: &Target,
+    (target, host): (&Target, &str),
     route: &HttpRoute,
     matched: &Matched,
     patience: &mut Patience,
     account: &mut Account,
 ) -> Result<Lease, Reason> {
-    let way = Requests { target, connect_timeout: matched.connect_timeout, series: &route.series };
+    let way = Requests { target, host, connect_timeout: matched.connect_timeout, series: &route.series };
     match way.lease(account.began(), patience.timer()).await {
         Ok(lease) => {
             account.reached(Some(lease.node.label().clone()), lease.retries, lease.connect);

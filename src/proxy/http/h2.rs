@@ -21,6 +21,7 @@ use super::serve::Front;
 use crate::base::reason::Reason;
 use crate::base::task;
 use crate::net::rewind::Rewind;
+use crate::tls::Wire;
 
 /// The most requests at a time.
 const MOST_STREAMS: u32 = 128;
@@ -58,7 +59,7 @@ where
 }
 
 /// Serves a connection to its end, and tells why it ended. Dropping the future closes it, and all of its streams.
-pub(super) async fn serve(io: Rewind, front: Arc<Front>) -> Reason {
+pub(super) async fn serve(io: Rewind<Wire>, front: Arc<Front>) -> Reason {
     let service = {
         let front = front.clone();
         service_fn(move |request: Request<Incoming>| {

@@ -46,7 +46,10 @@ pub(super) enum Arrived {
 /// # Errors
 /// The status to refuse the request with.
 pub(super) async fn find(front: &Front, head: &request::Parts, body: Incoming, began: Instant) -> Result<(Matched, Arrived), StatusCode> {
-    let asked = Asked::read(head, front.secure)?;
+    let asked = Asked::read(head, front.secure())?;
+    if front.secured.as_ref().is_some_and(|secured| !secured.may_ask(asked.host, &front.shared.cell.load())) {
+        return Err(StatusCode::MISDIRECTED_REQUEST);
+    }
     if let Ok(matched) = find_by(front, head, &asked, Form::Unread, began) {
         return Ok((matched, Arrived::Streaming(body)));
     }

@@ -15,10 +15,12 @@ mod preface;
 mod pump;
 mod reply;
 mod rescue;
+mod secured;
 mod serve;
 mod toll;
 mod tunnel;
 mod waiting;
 mod websocket;
 
+pub use secured::Secured;
 pub use serve::{Front, Shared, Spoken, serve};

@@ -6,6 +6,7 @@ use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
 use hyper::{Uri, Version};
 
 use super::asked;
+use super::secured::Secured;
 use super::serve::Front;
 use crate::base::reason::Reason;
 use crate::filter::Facts;
@@ -26,12 +27,12 @@ pub(super) fn transform(head: &mut request::Parts, front: &Front, route: &HttpRo
     let facts = Facts {
         client: session.client().0,
         local: session.local.0,
-        secure: front.secure,
+        secure: front.secure(),
         version: head.version,
         host: &host,
         node_authority,
         original_host,
-        client_certificate: None,
+        client_certificate: front.secured.as_ref().and_then(Secured::certificate),
     };
     route.transforms.request(head, &facts).map_err(|_| Reason::BadRequest)
 }
@@ -47,12 +48,12 @@ pub(super) fn expects(head: &mut request::Parts, link: &Link) -> bool {
 }
 
 /// The form of a request of HTTP/2: no `Host`, but the whole target (RFC 9113, 8.3.1).
-pub(super) fn to_h2(head: &mut request::Parts) -> Result<(), Reason> {
+pub(super) fn to_h2(head: &mut request::Parts, scheme: Scheme) -> Result<(), Reason> {
     let host = head.headers.remove(HOST).ok_or(Reason::BadRequest)?;
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadRequest)?;
     let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let mut parts = uri::Parts::default();
-    (parts.scheme, parts.authority, parts.path_and_query) = (Some(Scheme::HTTP), Some(authority), Some(target));
+    (parts.scheme, parts.authority, parts.path_and_query) = (Some(scheme), Some(authority), Some(target));
     head.uri = Uri::from_parts(parts).map_err(|_| Reason::BadRequest)?;
     head.version = Version::HTTP_2;
     Ok(())

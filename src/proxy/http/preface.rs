@@ -13,7 +13,7 @@ use super::serve::Spoken;
 use super::waiting::{HEAD, IDLE};
 use crate::base::reason::Reason;
 use crate::live::sessions::Session;
-use crate::net::wire::Wire;
+use crate::tls::Wire;
 
 /// What a client of HTTP/2 sends first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -14,22 +14,26 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWrite;
-use tokio::time::Instant;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout};
 
 use super::exchange::exchange;
 use super::framing::{self, Fault, Place, Watch};
 use super::h2;
 use super::preface;
+use super::secured::Secured;
 use super::tunnel::Tunnel;
 use super::waiting::{For, Waiting};
 use crate::base::meter::Direction;
 use crate::base::reason::Reason;
 use crate::live::sessions::Session;
 use crate::net::rewind::Rewind;
-use crate::net::wire::Wire;
 use crate::snapshot::cell::Cell;
 use crate::telemetry::{AccessLog, RouteSeries};
+use crate::tls::Wire;
+
+/// How long a client over TLS may take for the last bytes of an answer once its connection is to end.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What all HTTP connections share.
 #[derive(Debug)]
@@ -58,7 +62,8 @@ pub enum Spoken {
 pub struct Front {
     pub(super) shared: Arc<Shared>,
     pub(super) session: Arc<Session>,
-    pub(super) secure: bool,
+    /// What is known of a client that came over TLS.
+    pub(super) secured: Option<Secured>,
     /// Where the connection goes on when it leaves HTTP.
     tunnel: Mutex<Option<Tunnel>>,
     /// What is known of the bytes of an HTTP/1 client.
@@ -75,15 +80,20 @@ pub struct Front {
 }
 
 impl Front {
-    /// The front of a connection; `secure` if it came over TLS.
-    pub fn new(shared: Arc<Shared>, session: Arc<Session>, secure: bool) -> Self {
+    /// The front of a connection; `secured` if it came over TLS.
+    pub fn new(shared: Arc<Shared>, session: Arc<Session>, secured: Option<Secured>) -> Self {
         let [begun, ended, patience, steps] = [(); 4].map(|()| AtomicU64::new(0));
         let (tunnel, watch, late) = (Mutex::new(None), OnceLock::new(), AtomicBool::new(false));
-        Self { shared, session, secure, tunnel, watch, begun, ended, patience, steps, late }
+        Self { shared, session, secured, tunnel, watch, begun, ended, patience, steps, late }
     }
 
     pub(super) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Whether the client came over TLS.
+    pub(super) const fn secure(&self) -> bool {
+        self.secured.is_some()
     }
 
     /// A request is about to be answered, during which nothing may move for so long.
@@ -179,7 +189,7 @@ pub async fn serve(mut wire: Wire, front: Arc<Front>, spoken: Spoken) -> Reason 
     if spoken == Spoken::H2 { Box::pin(h2::serve(io, front)).await } else { serve_h1(io, front).await }
 }
 
-async fn serve_h1(io: Rewind, front: Arc<Front>) -> Reason {
+async fn serve_h1(io: Rewind<Wire>, front: Arc<Front>) -> Reason {
     let (io, watch) = framing::watch(io);
     // one connection, one front
     let _ = front.watch.set(watch.clone());
@@ -232,7 +242,10 @@ async fn serve_h1(io: Rewind, front: Arc<Front>) -> Reason {
             Reason::ClientReset
         }
         Ok(Ok(())) => match front.left() {
-            None => Reason::Ok,
+            None => {
+                say_end(conn.into_parts().io.into_inner().into_inner().into_parts().1).await;
+                Reason::Ok
+            }
             Some(tunnel) => {
                 let parts = conn.into_parts();
                 let (rest, wire) = parts.io.into_inner().into_inner().into_parts();
@@ -241,6 +254,15 @@ async fn serve_h1(io: Rewind, front: Arc<Front>) -> Reason {
                 Reason::Ok
             }
         },
+    }
+}
+
+/// Ends TLS after an answer: without a `close_notify` its end could be anybody's doing (RFC 8446, 6.1). Over plain TCP the close
+/// says it.
+async fn say_end(mut wire: Wire) {
+    if matches!(wire, Wire::Tls(_)) {
+        // a client that takes nothing any more has had its time
+        let _ = timeout(FAREWELL, wire.shutdown()).await;
     }
 }
 

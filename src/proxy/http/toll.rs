@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::request;
 use tokio::time::Instant;
 
 use super::serve::Front;
 use crate::base::reason::Reason;
 use crate::limit::{Decision, Hold, LimitKey, Permit, Refused, Standing};
+use crate::route::http::cookie::cookie;
 use crate::snapshot::{HttpRoute, Snapshot};
 
 /// Leave to pass, and how the count stood.
@@ -92,30 +93,9 @@ fn seconds(time: Duration) -> HeaderValue {
     HeaderValue::from(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
-/// The value of a cookie: the last one of its name counts.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
-    let named = |pair: &'a [u8]| {
-        let at = pair.iter().position(|b| *b == b'=')?;
-        let (key, value) = pair.split_at_checked(at)?;
-        key.trim_ascii().eq_ignore_ascii_case(name.as_bytes()).then(|| value.get(1..).unwrap_or_default().trim_ascii())
-    };
-    pairs.filter_map(named).next_back()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cookie_is_found_among_others_and_lines() {
-        let mut headers = HeaderMap::new();
-        headers.append(COOKIE, HeaderValue::from_static("a=1; Sid = x=y ;b"));
-        headers.append(COOKIE, HeaderValue::from_static("c=3"));
-        assert_eq!(cookie(&headers, "sid"), Some(&b"x=y"[..]));
-        assert_eq!(cookie(&headers, "c"), Some(&b"3"[..]));
-        assert_eq!(cookie(&headers, "b"), None);
-    }
 
     #[test]
     fn seconds_are_rounded_up() {

@@ -1,7 +1,7 @@
 //! A connection after `101 Switching Protocols`: bytes both ways, whatever they mean.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -10,14 +10,16 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
-use super::account::Account;
+use super::account::{Account, Tally};
 use super::patience::Patience;
 use super::pump::pump;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
 use crate::live::sessions::Session;
 use crate::net::relay::Relay;
-use crate::net::wire::Wire;
+use crate::proxy::crypt::{Crypt, End};
+use crate::proxy::tcp::Tie;
+use crate::tls::Wire;
 use crate::upstream::Node;
 use crate::upstream::http::Upgraded;
 
@@ -82,10 +84,16 @@ async fn relay(
         }
     }
     patience.begin();
-    let (Wire::Plain(client), Wire::Plain(node)) = (client, node);
-    let mut relay = pin!(Relay::new(client, node, tally.clone()));
+    match (client, node) {
+        (Wire::Plain(client), Wire::Plain(node)) => tied(Relay::new(client, node, tally.clone()), session, patience, tally).await,
+        (client, node) => tied(Crypt::new(End::of(client), End::of(node), tally.clone()), session, patience, tally).await,
+    }
+}
+
+/// Lets a relay run until it ends, somebody ends the session, or nothing moves.
+async fn tied(mut relay: impl Tie, session: &Session, mut patience: Patience, tally: &Tally) -> Reason {
     poll_fn(|cx| {
-        if let Poll::Ready(reason) = relay.as_mut().poll(cx) {
+        if let Poll::Ready(reason) = Pin::new(&mut relay).poll(cx) {
             return Poll::Ready(reason);
         }
         if let Poll::Ready(reason) = session.poll_end(cx) {

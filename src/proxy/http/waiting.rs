@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -58,6 +58,8 @@ pub(super) struct Waiting {
     /// How long nothing was seen to move; `None` until the first look at what is waited for now.
     quiet: Option<Duration>,
     seen: u64,
+    /// Whom the timer wakes.
+    woken: Option<Waker>,
 }
 
 impl Waiting {
@@ -65,7 +67,7 @@ impl Waiting {
     pub(super) fn new(now: Instant) -> Self {
         let what = For::Request(0);
         let period = what.period();
-        Self { timer: Box::pin(sleep_until(now + period)), what, period, quiet: Some(Duration::ZERO), seen: 0 }
+        Self { timer: Box::pin(sleep_until(now + period)), what, period, quiet: Some(Duration::ZERO), seen: 0, woken: None }
     }
 
     /// Ready when what is waited for has not come in time, at most an eighth of that time late; tells what it was. To be polled
@@ -76,6 +78,10 @@ impl Waiting {
             if what.period() < self.period || matches!(what, For::Head(_)) {
                 self.set(what.period());
             }
+        }
+        // the timer that was set goes on: to poll it costs more than all else here
+        if !self.timer.is_elapsed() && self.woken.as_ref().is_some_and(|woken| woken.will_wake(cx.waker())) {
+            return Poll::Pending;
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             let late = match what {
@@ -90,6 +96,7 @@ impl Waiting {
                 return Poll::Ready(what);
             }
         }
+        self.woken = Some(cx.waker().clone());
         Poll::Pending
     }
 
@@ -103,6 +110,7 @@ impl Waiting {
 
     fn set(&mut self, period: Duration) {
         self.period = period;
+        self.woken = None;
         self.timer.as_mut().reset(Instant::now() + period);
     }
 }

@@ -11,6 +11,7 @@ use super::line::{Candidate, Rank};
 use super::paths::Paths;
 use super::request::{NeedsForm, Request};
 use super::rule::Rule;
+use crate::base::addr::without_port;
 use crate::model::HttpRoute;
 use crate::route::fold::{Short, folded};
 
@@ -152,12 +153,4 @@ fn hosts(route: &HttpRoute) -> impl Iterator<Item = Cow<'_, str>> {
         let more = port.map(|port| [Cow::Owned(format!("127.0.0.1:{port}")), Cow::Owned(format!("[::1]:{port}"))]);
         std::iter::once(Cow::Borrowed(pattern)).chain(more.into_iter().flatten())
     })
-}
-
-/// A host without its port. The colons of an IPv6 address in brackets are none of a port; an empty port is one (RFC 3986 3.2.3).
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) => name,
-        _ => host,
-    }
 }

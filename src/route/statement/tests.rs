@@ -81,70 +81,17 @@ fn table(rows: &[(&str, &str, bool)]) {
 
 #[test]
 fn every_documented_row_holds() {
-    table(&[
-        ("Method = 'GET'", "R1", true),
-        (r#"Method = "GET""#, "R2", false),
-        ("Path = '/users/42'", "R1", true),
-        ("Path = '/Users/42?id=7'", "R1", false),
-        ("Host = 'api.example.com:8080'", "R1", true),
-        ("Protocol = 'HTTP/1.1'", "R1", true),
-        ("QueryString = '?id=7&tag=a&tag=b&empty='", "R1", true),
-        ("QueryString = null", "R4", false),
-        ("ContentType = null", "R2", false),
-        ("ContentType = 'application/json'", "R2", false),
-        ("IsHttps = true", "R1", false),
-        ("IsHttps = 'false'", "R1", true),
-        ("IsHttps in (true,false)", "R1", true),
-        ("HasFormContentType = true", "R2", false),
-        ("ContentLength < 30", "R2", false),
-        ("ContentLength > 29", "R2", true),
-        ("ContentLength != 30", "R2", false),
-        ("ContentLength < 30", "R4", false),
-        ("ContentLength = null", "R4", true),
-        ("ContentLength < null", "R4", true),
-        ("ContentLength = 29.5", "R2", true),
-        ("ContentLength in (10, 20, 30)", "R2", true),
-        ("ContentLength in (10, null)", "R2", false),
-        ("29 < ContentLength", "R2", true),
-        ("30 <= ContentLength", "R2", true),
-        ("30 >= ContentLength", "R2", true),
-        ("Method in ('GET','POST')", "R2", true),
-        ("Path in ('/a', '/cart')", "R2", true),
-        ("Header('x-env') in ('prod','test')", "R1", true),
-        ("Query('tag') in ('b')", "R1", true),
-        ("Path ~= 'art'", "R2", true),
-        ("ContentType ~= '^application/json'", "R2", true),
-        ("Header('User-Agent') ~= 'curl|wget'", "R1", true),
-        ("Header('X-Env') = 'test'", "R1", true),
-        ("Header ( 'x-env' ) = 'test'", "R1", true),
-        ("Header('x-multi') != 'b'", "R1", false),
-        ("Header('x-csv') = 'a, b'", "R1", true),
-        ("Header('x-missing') != 'a'", "R1", true),
-        ("Header('x-env') != null", "R1", true),
-        ("Query('id') = 7", "R1", true),
-        ("Query('TAG') = 'a'", "R1", true),
-        ("Query('nope') = ''", "R1", false),
-        ("Cookie('SID') = 'abc'", "R1", true),
-        ("Form('user') = 'bob'", "R3", true),
-        ("Form('user') = 'bob'", "R2", false),
-        ("Query('String') = '?id=7&tag=a&tag=b&empty='", "R1", false),
-        ("Header('#keys') = 'test'", "R1", false),
-        ("Header('#Values') ~= 'curl'", "R1", true),
-        ("Header('#KVS') = 'user-agent'", "R1", true),
-        ("Header('#Keys') != 'authorization'", "R1", true),
-        ("Query('#Keys') in ('id','page')", "R1", true),
-        ("Form('#KVS') = 'admin'", "R3", true),
-        ("Method = 'GET' AND IsHttps = true", "R1", false),
-        ("IsHttps = true and Method = 'POST' or Method = 'GET'", "R1", true),
-        ("not Method = 'POST' and Path = '/cart'", "R2", false),
-        ("not not Method = 'GET'", "R1", true),
-        ("((Method = 'GET'))", "R1", true),
-        (r"Path = '/it\'s'", "R1", false),
-        ("Method='GET'\n  or\tMethod='HEAD'", "R1", true),
-        ("Path = 42", "R4", false),
-        ("PathBase = ''", "R4", true),
-        ("PathBase = null", "R4", false),
-    ]);
+    let rows: Vec<(&str, &str, bool)> = include_str!("documented.txt")
+        .lines()
+        .map(|line| {
+            let (request, rest) = line.split_once(' ').unwrap();
+            let (expected, statement) = rest.split_at(6);
+            (statement, request, expected.trim() == "true")
+        })
+        .collect();
+    assert!(rows.len() > 60);
+    table(&rows);
+    table(&[("Method='GET'\n  or\tMethod='HEAD'", "R1", true)]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Where the values of fields come from: a borrowed walk over the request. Compares nothing.
 
-use http::header::{COOKIE, HOST, HeaderName};
+use http::header::{HOST, HeaderName};
 
 use crate::route::fold::Folded;
+use crate::route::http::cookie;
 use crate::route::http::request::{Form, NeedsForm, Request};
 
 /// A field with one value or none.
@@ -142,16 +143,11 @@ fn headers(request: &Request<'_>, seen: &mut Seen<'_>) -> bool {
         || implied && seen.pair(b"host", request.host.as_bytes())
 }
 
-/// Of cookies of one name, the last counts (RFC 6265 5.4 leaves it open); `#Keys`, `#Values` and `#KVS` see all of them.
+/// Of cookies of one name, the last counts; `#Keys`, `#Values` and `#KVS` see all of them.
 fn cookies(request: &Request<'_>, seen: &mut Seen<'_>) -> bool {
-    let all = || request.headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';')).filter_map(cookie);
+    let mut all = cookie::cookies(request.headers);
     match seen.pick {
-        Pick::Named(name) => all().rfind(|(key, _)| name.is(key)).is_some_and(|(key, value)| seen.pair(key, value)),
-        Pick::Header(_) | Pick::Keys | Pick::Values | Pick::Both => all().any(|(key, value)| seen.pair(key, value)),
+        Pick::Named(name) => all.rfind(|(key, _)| name.is(key)).is_some_and(|(key, value)| seen.pair(key, value)),
+        Pick::Header(_) | Pick::Keys | Pick::Values | Pick::Both => all.any(|(key, value)| seen.pair(key, value)),
     }
-}
-
-fn cookie(pair: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = pair.iter().position(|b| *b == b'=')?;
-    Some((pair.get(..at)?.trim_ascii(), pair.get(at + 1..)?.trim_ascii()))
 }

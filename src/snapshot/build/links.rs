@@ -29,7 +29,7 @@ impl Work<'_> {
                 None => self.next.users.insert_mut(came.clone(), RedBlackTreeSetSync::new_sync().insert(key.clone())),
             }
         }
-        match new.iter().find(|link| !self.there(link)) {
+        match new.iter().find(|link| !self.there(key.kind, link)) {
             Some(missing) => self.next.pending.insert_mut(key.clone(), missing.clone()),
             None => drop(self.next.pending.remove_mut(key)),
         }
@@ -43,13 +43,14 @@ impl Work<'_> {
         }
     }
 
-    /// Whether an object that another one refers to was compiled.
-    fn there(&self, link: &Key) -> bool {
+    /// Whether an object that another one, of some kind, refers to was compiled.
+    fn there(&self, user: Kind, link: &Key) -> bool {
         match link.kind {
             Kind::Upstream => self.next.targets.contains_key(&link.id),
             Kind::StreamRoute => self.next.routes.contains_key(&link.id),
-            // nothing refers to these
+            Kind::Ssl if user == Kind::Listener => self.next.identities.contains_key(&link.id),
             Kind::Ssl => self.own_certificate(&link.id).is_some(),
+            // nothing refers to these
             Kind::Listener | Kind::Route | Kind::Setting => true,
         }
     }
@@ -81,5 +82,6 @@ pub(super) fn of_http_route(route: &HttpRoute) -> Links {
 }
 
 pub(super) fn of_listener(listener: &Listener) -> Links {
-    listener.stream_route_id.iter().map(|id: &Id| Key::new(Kind::StreamRoute, id.clone())).collect()
+    let route = listener.stream_route_id.iter().map(|id: &Id| Key::new(Kind::StreamRoute, id.clone()));
+    route.chain(listener.ssl_id.iter().map(|id| Key::new(Kind::Ssl, id.clone()))).collect()
 }

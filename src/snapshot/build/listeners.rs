@@ -1,4 +1,4 @@
-//! Listeners: who has which port, and the fixed routes that they name.
+//! Listeners: who has which port, and the fixed routes and certificates that they name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::model::{Listener, Origin, Stored};
 use crate::snapshot::{Claim, Claims, Conflict, PortSpec};
 
 impl Work<'_> {
-    /// Links a listener with its fixed route.
+    /// Links a listener with its fixed route and certificate.
     pub(super) fn listener(&mut self, key: &Key) {
         let (old, new) = self.both(key, listener);
         let links = |listener: Option<&Listener>| listener.map_or_else(Links::new, of_listener);

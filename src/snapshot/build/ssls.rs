@@ -19,6 +19,7 @@ impl Work<'_> {
         self.registries.metrics.set_certificate(&key.id, new.as_ref().and_then(|(_, ssl)| expires(ssl)));
         self.compiled += usize::from(new.is_some());
         for (rank, old) in old.iter().filter(|(_, ssl)| ssl.usage == SslUsage::Server) {
+            self.next.identities.remove_mut(&old.id);
             for name in &old.snis {
                 self.next.certificates.remove(name, rank);
             }
@@ -35,6 +36,7 @@ impl Work<'_> {
                 for name in &ssl.snis {
                     self.next.certificates.insert(name, rank.clone(), identity.clone());
                 }
+                self.next.identities.insert_mut(ssl.id.clone(), identity);
             }
             // the object was checked: nothing but a lack of randomness can lead here
             Err(error) => tracing::error!(ssl = %ssl.id, %error, "a certificate cannot be used"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Work;
 use super::links::{Links, of_own_certificate};
 use crate::base::id::Key;
-use crate::model::{ClientIdentity, Scheme, Stored, Upstream, UpstreamRef};
+use crate::model::{ClientIdentity, Stored, Upstream, UpstreamRef};
 use crate::tls::Profile;
 use crate::upstream::Target;
 
@@ -41,7 +41,7 @@ impl Work<'_> {
 
     /// How TLS is spoken to the nodes of an upstream, if it is.
     fn profile(&self, upstream: &Upstream) -> Result<Option<Profile>, Missing> {
-        if upstream.scheme != Scheme::Tls {
+        if !upstream.scheme.is_secure() {
             return Ok(None);
         }
         let tls = upstream.tls.clone().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tls::fixture::{self, Issuer};
-use crate::tls::{Client, Identity, Profile};
+use crate::tls::{Alpn, Client, Identity, Profile};
 
 struct Pair {
     client: Channel,
@@ -16,8 +16,8 @@ impl Pair {
     fn new(server: &Identity, client: &Client) -> Self {
         let name = client.name(Some("a.test"), "").unwrap();
         Self {
-            client: Channel::client(client.config().clone(), name).unwrap(),
-            server: Channel::server(server.config().clone()).unwrap(),
+            client: Channel::client(client.config(Alpn::Silent).clone(), name).unwrap(),
+            server: Channel::server(server.config(Alpn::Silent).clone()).unwrap(),
             to_server: Vec::new(),
             to_client: Vec::new(),
         }
@@ -170,7 +170,7 @@ fn the_certificate_is_of_the_kind_that_the_client_can_check() {
     let issuer = Issuer::new();
     let server = Identity::new(&fixture::ssl("s", &["a.test"], vec![issuer.rsa(&["a.test"]), issuer.pair(&["a.test"])])).unwrap();
     let shown = |schemes: &[rustls::SignatureScheme]| {
-        let mut config = (**client(None).config()).clone();
+        let mut config = (**client(None).config(Alpn::Silent)).clone();
         config.dangerous().set_certificate_verifier(Arc::new(crate::tls::client::Trusting(schemes.to_vec())));
         let name = client(None).name(Some("a.test"), "").unwrap();
         let mut pair = Pair { client: Channel::client(Arc::new(config), name).unwrap(), ..Pair::new(&server, &client(None)) };

@@ -8,7 +8,7 @@ fn real(name: &str) -> Vec<u8> {
     let client = Client::new(Profile { sni: Some(name.into()), ..Profile::default() }).unwrap();
     let name = client.name(None, "").unwrap();
     let mut hello = Vec::new();
-    Channel::client(client.config().clone(), name).unwrap().begin(&mut Vec::new(), &mut hello).unwrap();
+    Channel::client(client.config(crate::tls::Alpn::Silent).clone(), name).unwrap().begin(&mut Vec::new(), &mut hello).unwrap();
     hello
 }
 

@@ -7,11 +7,12 @@ use tokio::time::Instant;
 
 use super::h1::H1;
 use super::h2::Shared;
+use super::kind::{Wanted, bare};
 use super::link::Link;
 use crate::base::reason::Reason;
 use crate::model::{Keepalive, Scheme};
-use crate::net::wire::Wire;
 use crate::telemetry::RouteSeries;
+use crate::tls::{self, Alpn, Wire};
 use crate::upstream::connect::{DialError, reach, within};
 use crate::upstream::node::{InFlight, Node};
 use crate::upstream::target::Target;
@@ -29,7 +30,6 @@ pub struct Lease {
     pub retries: usize,
     /// How long the connect took; `None` for a connection that was there.
     pub connect: Option<Duration>,
-    kind: u64,
     keep: Keepalive,
     _in_flight: InFlight,
 }
@@ -39,6 +39,8 @@ pub struct Lease {
 pub struct Requests<'a> {
     /// Where to.
     pub target: &'a Target,
+    /// The host that the client asks for; empty if it said none.
+    pub host: &'a str,
     /// The time for one connect; the target's own wins.
     pub connect_timeout: Duration,
     /// Told of every try.
@@ -50,18 +52,18 @@ impl Requests<'_> {
     pub async fn lease(&self, began: Instant, timer: &mut Timer) -> Result<Lease, DialError> {
         let spec = self.target.spec();
         let limit = spec.timeout.map_or(self.connect_timeout, |t| t.connect);
-        let (kind, shares) = (0, shares(spec.scheme));
+        let shares = shares(spec.scheme);
         let mut walk = Walk::new(self.target, self.series, began);
         while let Some(node) = walk.next() {
+            let wanted = Wanted::of(self.target, node, self.host);
             let in_flight = node.hold();
             let retries = walk.retries();
-            let lease =
-                |link, connect| Lease { link, node: node.clone(), retries, connect, kind, keep: spec.keepalive, _in_flight: in_flight };
-            if let Some(link) = waiting(node, shares, kind, began) {
+            let lease = |link, connect| Lease { link, node: node.clone(), retries, connect, keep: spec.keepalive, _in_flight: in_flight };
+            if let Some(link) = waiting(node, shares, wanted, began) {
                 return Ok(lease(link, None));
             }
             let start = Instant::now();
-            match within(timer.until(start + limit), Box::pin(open(node, shares, kind))).await {
+            match within(timer.until(start + limit), Box::pin(open(node, shares, wanted))).await {
                 Ok(Opened::Now(link)) => {
                     let took = start.elapsed();
                     self.series.connected(took);
@@ -79,7 +81,7 @@ impl Lease {
     /// A new connection to the same node, for a request of which nothing was sent on this one.
     pub async fn renew(mut self, connect_timeout: Duration, series: &RouteSeries, timer: &mut Timer) -> Result<Self, DialError> {
         let start = Instant::now();
-        match within(timer.until(start + connect_timeout), open(&self.node, self.link.is_shared(), self.kind)).await {
+        match within(timer.until(start + connect_timeout), open(&self.node, self.link.is_shared(), self.link.kind().wanted())).await {
             Ok(Opened::Now(link)) => {
                 let took = start.elapsed();
                 series.connected(took);
@@ -99,7 +101,7 @@ impl Lease {
         if let Link::H1(h1) = self.link
             && h1.is_free()
         {
-            self.node.pool().give(h1, self.kind, &self.keep, now);
+            self.node.pool().give(h1, &self.keep, now);
         }
     }
 }
@@ -120,21 +122,35 @@ const fn shares(scheme: Scheme) -> bool {
 }
 
 /// What is there already.
-fn waiting(node: &Node, shares: bool, kind: u64, now: Instant) -> Option<Link> {
-    if shares { node.pool().stream(kind, now).map(Link::H2) } else { node.pool().take(kind).map(Link::H1) }
+fn waiting(node: &Node, shares: bool, wanted: Wanted<'_>, now: Instant) -> Option<Link> {
+    if shares { node.pool().stream(wanted, now).map(Link::H2) } else { node.pool().take(wanted).map(Link::H1) }
 }
 
-async fn open(node: &Node, shares: bool, kind: u64) -> Result<Opened, Reason> {
+async fn open(node: &Node, shares: bool, wanted: Wanted<'_>) -> Result<Opened, Reason> {
     if !shares {
-        return Ok(Opened::Now(Link::H1(Box::new(H1::new(Wire::Plain(reach(node).await?))))));
+        let wire = wire(node, wanted, Alpn::Http1).await?;
+        return Ok(Opened::Now(Link::H1(Box::new(H1::new(wire, wanted.kind())))));
     }
     let _turn = node.pool().turn().await;
-    if let Some(link) = waiting(node, shares, kind, Instant::now()) {
+    if let Some(link) = waiting(node, shares, wanted, Instant::now()) {
         return Ok(Opened::ByAnother(link));
     }
-    let wire = Wire::Plain(reach(node).await?);
+    let wire = wire(node, wanted, Alpn::Http2).await?;
     let now = Instant::now();
-    let shared = Shared::open(wire, now).await?;
-    let stream = node.pool().share(shared, kind, now).ok_or(Reason::UpstreamReset)?;
+    let shared = Shared::open(wire, wanted.kind(), now).await?;
+    let stream = node.pool().share(shared, now).ok_or(Reason::UpstreamReset)?;
     Ok(Opened::Now(Link::H2(stream)))
+}
+
+/// A connected stream to a node, with TLS where that is wanted. Boxed: the handshake is rare, and the plain way is not to carry its room.
+async fn wire(node: &Node, wanted: Wanted<'_>, alpn: Alpn) -> Result<Wire, Reason> {
+    let tcp = reach(node).await?;
+    let Some((client, name)) = wanted.secure() else { return Ok(Wire::Plain(tcp)) };
+    match Box::pin(tls::connect(&tcp, client, Some(name), bare(node.label()), alpn)).await {
+        Ok(channel) => Ok(Wire::Tls(Box::new(tls::Stream::new(tcp, channel)))),
+        Err(failed) => {
+            tracing::debug!(node = %node.label(), name, error = %failed, "TLS with the node");
+            Err(Reason::UpstreamTls)
+        }
+    }
 }

@@ -20,9 +20,10 @@ use tokio::time::Instant;
 use super::body::Outgoing;
 use super::error::Error;
 use super::h1::Broken;
+use super::kind::Kind;
 use crate::base::reason::Reason;
 use crate::base::task;
-use crate::net::wire::Wire;
+use crate::tls::Wire;
 
 /// The longest list of header lines that an answer may have, in bytes.
 const LARGEST_HEAD: u32 = 64 * 1024;
@@ -50,6 +51,7 @@ pub struct H2 {
 /// How much is on a connection, and how much may be.
 #[derive(Debug, Default)]
 struct Load {
+    kind: Kind,
     streams: AtomicUsize,
     /// What the node allows; 0 as long as it has not said.
     most: AtomicUsize,
@@ -80,9 +82,10 @@ struct Watched {
 }
 
 impl Shared {
-    /// Speaks HTTP/2 on a connected stream, and waits until the node does: only then it is known to, and how many streams it takes.
-    pub async fn open(wire: Wire, now: Instant) -> Result<Self, Reason> {
-        let load = Arc::<Load>::default();
+    /// Speaks HTTP/2 on a connected stream of some kind, and waits until the node does: only then it is known to, and how many streams it
+    /// takes.
+    pub async fn open(wire: Wire, kind: Kind, now: Instant) -> Result<Self, Reason> {
+        let load = Arc::new(Load { kind, ..Load::default() });
         let io = TokioIo::new(Watched { wire, load: load.clone() });
         // no stream is opened before the node's SETTINGS say how many. There are no pings: gRPC servers close connections of clients
         // that send them while nothing else moves
@@ -120,6 +123,11 @@ impl Shared {
         used && self.is_open()
     }
 
+    /// Which kind of connection it is.
+    pub fn kind(&self) -> &Kind {
+        &self.load.kind
+    }
+
     /// Whether it takes streams at all.
     pub fn is_open(&self) -> bool {
         !self.sender.is_closed()
@@ -127,6 +135,11 @@ impl Shared {
 }
 
 impl H2 {
+    /// Which kind of connection it is of.
+    pub fn kind(&self) -> &Kind {
+        &self.load.kind
+    }
+
     /// Sends a request and waits for the head of its answer. Dropping the future resets the stream and harms no other.
     pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<()>, Broken> {
         let response = self.sender.try_send_request(request).await.map_err(|mut e| match e.take_message() {

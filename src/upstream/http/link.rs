@@ -10,6 +10,7 @@ use super::body::Outgoing;
 use super::error::Error;
 use super::h1::{Broken, H1};
 use super::h2::H2;
+use super::kind::Kind;
 
 /// A connection or a stream.
 #[derive(Debug)]
@@ -26,12 +27,20 @@ impl Link {
         matches!(self, Self::H2(_))
     }
 
+    /// Which kind of connection it is.
+    pub fn kind(&self) -> &Kind {
+        match self {
+            Self::H1(h1) => h1.kind(),
+            Self::H2(h2) => h2.kind(),
+        }
+    }
+
     /// Sends a request and waits for the head of its answer; the body is read with [`Self::poll_frame`]. Dropping the future leaves it
     /// unusable.
     pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<()>, Broken> {
         match self {
             Self::H1(h1) => h1.send(request).await,
-            Self::H2(h2) => h2.send(request).await,
+            Self::H2(h2) => Box::pin(h2.send(request)).await,
         }
     }
 

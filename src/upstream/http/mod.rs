@@ -6,6 +6,7 @@ mod dial;
 mod error;
 mod h1;
 mod h2;
+mod kind;
 mod link;
 mod pool;
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::h1::H1;
 use super::h2::{H2, Shared};
+use super::kind::Wanted;
 use crate::model::Keepalive;
 
 /// Stacks of one node; workers beyond that many share.
@@ -19,23 +20,15 @@ const STACKS: usize = 16;
 #[derive(Debug)]
 pub struct Pool {
     stacks: [Mutex<Vec<Waiting>>; STACKS],
-    shared: [Mutex<Vec<Common>>; STACKS],
+    shared: [Mutex<Vec<Shared>>; STACKS],
     /// One dial of HTTP/2 at a time on each worker: whoever waits for it may find room on what it opened.
     dials: [Arc<tokio::sync::Mutex<()>>; STACKS],
-}
-
-#[derive(Debug)]
-struct Common {
-    shared: Shared,
-    kind: u64,
 }
 
 #[derive(Debug)]
 struct Waiting {
     h1: Box<H1>,
     since: Instant,
-    /// Which kind of connection it is: one to the same node over TLS is another kind.
-    kind: u64,
 }
 
 impl Default for Pool {
@@ -49,11 +42,11 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// The connection that waits for the shortest time and is still open.
-    pub fn take(&self, kind: u64) -> Option<Box<H1>> {
+    /// The connection of a kind that waits for the shortest time and is still open.
+    pub fn take(&self, wanted: Wanted<'_>) -> Option<Box<H1>> {
         let mut stack = self.stack();
         loop {
-            let at = stack.iter().rposition(|waiting| waiting.kind == kind)?;
+            let at = stack.iter().rposition(|waiting| wanted.is(waiting.h1.kind()))?;
             let mut h1 = stack.remove(at).h1;
             if h1.is_quiet() {
                 return Some(h1);
@@ -62,11 +55,11 @@ impl Pool {
     }
 
     /// Gives a connection back that is free. It is closed if enough are waiting, or if it has carried enough.
-    pub fn give(&self, mut h1: Box<H1>, kind: u64, keep: &Keepalive, now: Instant) {
+    pub fn give(&self, mut h1: Box<H1>, keep: &Keepalive, now: Instant) {
         let mut stack = self.stack();
         if h1.requests() < keep.requests && stack.len() < keep.size {
             h1.rest();
-            stack.push(Waiting { h1, since: now, kind });
+            stack.push(Waiting { h1, since: now });
         }
     }
 
@@ -76,21 +69,21 @@ impl Pool {
             lock(stack).retain_mut(|waiting| now.saturating_duration_since(waiting.since) < idle && waiting.h1.is_quiet());
         }
         for stack in &self.shared {
-            lock(stack).retain(|common| common.shared.is_wanted(idle, now));
+            lock(stack).retain(|shared| shared.is_wanted(idle, now));
         }
     }
 
-    /// A stream of a shared connection that has room.
-    pub fn stream(&self, kind: u64, now: Instant) -> Option<H2> {
+    /// A stream of a shared connection of a kind that has room.
+    pub fn stream(&self, wanted: Wanted<'_>, now: Instant) -> Option<H2> {
         let mut stack = lock(mine(&self.shared));
-        stack.retain(|common| common.shared.is_open());
-        stack.iter_mut().filter(|common| common.kind == kind).find_map(|common| common.shared.stream(now))
+        stack.retain(Shared::is_open);
+        stack.iter_mut().filter(|shared| wanted.is(shared.kind())).find_map(|shared| shared.stream(now))
     }
 
     /// Lets requests of this worker share a connection; the first stream of it.
-    pub fn share(&self, mut shared: Shared, kind: u64, now: Instant) -> Option<H2> {
+    pub fn share(&self, mut shared: Shared, now: Instant) -> Option<H2> {
         let stream = shared.stream(now);
-        lock(mine(&self.shared)).push(Common { shared, kind });
+        lock(mine(&self.shared)).push(shared);
         stream
     }
 

@@ -27,7 +27,8 @@ use self::outbox::Outbox;
 use self::request::{Filled, Sending};
 use super::body::Outgoing;
 use super::error::{Error, Malformed};
-use crate::net::wire::Wire;
+use super::kind::Kind;
+use crate::tls::Wire;
 
 /// What is read at once of a body that comes fast, in bytes.
 const LARGE: usize = 64 * 1024;
@@ -49,6 +50,7 @@ pub struct H1<W = Wire> {
     /// Whether both sides let the connection live.
     keep: bool,
     requests: u32,
+    kind: Kind,
 }
 
 /// Where the node's side is.
@@ -83,8 +85,8 @@ pub struct Upgraded<W = Wire> {
 }
 
 impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
-    /// Speaks HTTP/1.1 on a connected stream. Nothing is sent yet.
-    pub fn new(wire: W) -> Self {
+    /// Speaks HTTP/1.1 on a connected stream of some kind. Nothing is sent yet.
+    pub fn new(wire: W, kind: Kind) -> Self {
         Self {
             wire,
             read: BytesMut::new(),
@@ -96,12 +98,18 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
             answer: Answer::Body(Framing::Ended),
             keep: true,
             requests: 0,
+            kind,
         }
     }
 
     /// Requests that it has carried.
     pub const fn requests(&self) -> u32 {
         self.requests
+    }
+
+    /// Which kind of connection it is.
+    pub const fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// Sends a request and waits for the head of its answer; the body is read with [`Self::poll_frame`]. Where the request's own body

@@ -107,7 +107,7 @@ fn asked(method: &str) -> Request<Outgoing> {
 /// What an answer means that comes in these pieces.
 async fn read(method: &str, pieces: Vec<Vec<u8>>, ends: bool) -> Result<Whole, String> {
     let does = pieces.into_iter().filter(|piece| !piece.is_empty()).map(Does::Says).chain(ends.then_some(Does::Ends));
-    exchange(&mut H1::new(Script::new(does)), asked(method)).await
+    exchange(&mut on(Script::new(does)), asked(method)).await
 }
 
 /// The bytes, cut before each of these places.
@@ -196,7 +196,7 @@ async fn an_answer_that_breaks_off_is_never_whole() {
             for end in [Does::Ends, Does::Resets] {
                 let does = [Does::Says(bytes.as_bytes()[..at].to_vec()), end];
                 let does = does.into_iter().filter(|does| !matches!(does, Does::Says(bytes) if bytes.is_empty()));
-                let answer = exchange(&mut H1::new(Script::new(does)), asked(method)).await;
+                let answer = exchange(&mut on(Script::new(does)), asked(method)).await;
                 assert!(answer.is_err(), "{bytes:?} cut at {at}");
             }
         }
@@ -224,7 +224,7 @@ async fn heads_and_trailers_have_a_limit() {
 #[tokio::test]
 async fn the_phrase_of_a_status_is_kept_if_it_is_not_the_usual_one() {
     for (line, phrase) in [("200 OK", None), ("200 Fine", Some("Fine")), ("200 ", Some("")), ("777 x", Some("x"))] {
-        let mut h1 = H1::new(Script::new([Does::Says(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").into())]));
+        let mut h1 = on(Script::new([Does::Says(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").into())]));
         let head = h1.send(get()).await.unwrap();
         let kept = head.extensions().get::<hyper::ext::ReasonPhrase>().map(|phrase| phrase.as_bytes());
         assert_eq!(kept, phrase.map(str::as_bytes), "{line}");
@@ -233,7 +233,7 @@ async fn the_phrase_of_a_status_is_kept_if_it_is_not_the_usual_one() {
 
 #[tokio::test]
 async fn a_known_length_is_told_and_the_last_piece_is_known_to_be_the_last() {
-    let mut h1 = H1::new(Script::new([Does::Says(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_vec())]));
+    let mut h1 = on(Script::new([Does::Says(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_vec())]));
     h1.send(get()).await.unwrap();
     assert_eq!((h1.size_hint().exact(), h1.is_end_stream()), (Some(5), false));
     poll_fn(|cx| h1.poll_frame(cx)).await.unwrap().unwrap();
@@ -241,7 +241,7 @@ async fn a_known_length_is_told_and_the_last_piece_is_known_to_be_the_last() {
 
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n";
     for (end, is_last) in [("\r\n", true), ("", false), ("a: b\r\n\r\n", false)] {
-        let mut h1 = H1::new(Script::new([Does::Says(format!("{chunked}{end}").into())]));
+        let mut h1 = on(Script::new([Does::Says(format!("{chunked}{end}").into())]));
         h1.send(get()).await.unwrap();
         assert_eq!((h1.size_hint().exact(), h1.is_end_stream()), (None, false));
         poll_fn(|cx| h1.poll_frame(cx)).await.unwrap().unwrap();
@@ -252,7 +252,7 @@ async fn a_known_length_is_told_and_the_last_piece_is_known_to_be_the_last() {
 #[tokio::test]
 async fn a_large_body_is_read_in_large_pieces() {
     let answer = [b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n".to_vec(), vec![b'x'; 1_000_000]].concat();
-    let mut h1 = H1::new(Script::new([Does::Says(answer)]));
+    let mut h1 = on(Script::new([Does::Says(answer)]));
     h1.send(get()).await.unwrap();
     let (mut pieces, mut bytes) = (0, 0);
     while let Some(frame) = poll_fn(|cx| h1.poll_frame(cx)).await {

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 
 use super::{Broken, H1};
 use crate::base::task;
+use crate::upstream::http::kind::Kind;
 use crate::upstream::http::{Error, Outgoing};
 
 /// What a node does next.
@@ -136,6 +137,10 @@ async fn exchange(h1: &mut H1<Script>, request: Request<Outgoing>) -> Result<Who
     assert!(h1.is_end_stream());
     assert_eq!(h1.size_hint().exact(), Some(0));
     Ok(Whole { status: head.status.as_u16(), fields: lines(&head.headers), body, trailers, free: h1.is_free() })
+}
+
+fn on(script: Script) -> H1<Script> {
+    H1::new(script, Kind::default())
 }
 
 fn get() -> Request<Outgoing> {

@@ -8,7 +8,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// What is written of a request that is answered when so many bytes of it have come.
 async fn written(request: Request<Outgoing>, answered_after: usize) -> String {
-    let mut h1 = H1::new(Script::new([Does::Hears(answered_after), Does::Says(OK.into())]));
+    let mut h1 = on(Script::new([Does::Hears(answered_after), Does::Says(OK.into())]));
     exchange(&mut h1, request).await.unwrap();
     assert!(h1.is_free());
     h1.wire.text()
@@ -53,7 +53,7 @@ async fn a_head_is_written_in_its_order_with_the_framing_of_its_body() {
 async fn a_body_of_known_length_goes_on_as_it_comes() {
     let mut client = Client::begin("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\none").await;
     let head = "POST /p HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\n";
-    let mut h1 = H1::new(Script::new([Does::Hears(head.len() + 6), Does::Says(OK.into())]));
+    let mut h1 = on(Script::new([Does::Hears(head.len() + 6), Does::Says(OK.into())]));
     let request = post(client.body());
     let (answer, ()) = tokio::join!(exchange(&mut h1, request), async {
         tokio::task::yield_now().await;
@@ -98,7 +98,7 @@ async fn large_pieces_arrive_whole_however_little_is_taken_at_once() {
             let mut client = Client::begin(&sent).await;
             let mut script = Script::new([Does::Hears(text.len()), Does::Hears(text.len() + 40), Does::Says(OK.into())]);
             script.takes = takes;
-            let mut h1 = H1::new(script);
+            let mut h1 = on(script);
             let answer = exchange(&mut h1, post(client.body())).await.unwrap();
             assert_eq!(answer.status, 200);
             let (head, body) = h1.wire.text().split_once("\r\n\r\n").map(|(head, body)| (head.to_owned(), body.to_owned())).unwrap();
@@ -126,12 +126,12 @@ async fn a_held_body_goes_when_the_node_asks_for_it() {
     let head = "POST /p HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n";
     let says = |text: &str| Does::Says(text.into());
     let does = [says("HTTP/1.1 103 Early Hints\r\n\r\n"), says("HTTP/1.1 100 Continue\r\n\r\n"), Does::Hears(head.len() + 2), says(OK)];
-    let mut h1 = H1::new(Script::new(does));
+    let mut h1 = on(Script::new(does));
     assert!(exchange(&mut h1, post(client.held())).await.unwrap().free);
     assert_eq!(h1.wire.text(), format!("{head}hi"));
 
     let mut client = Client::begin("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi").await;
-    let mut h1 = H1::new(Script::new([says("HTTP/1.1 417 Expectation Failed\r\ncontent-length: 0\r\n\r\n")]));
+    let mut h1 = on(Script::new([says("HTTP/1.1 417 Expectation Failed\r\ncontent-length: 0\r\n\r\n")]));
     let answer = exchange(&mut h1, post(client.held())).await.unwrap();
     assert_eq!((answer.status, answer.free), (417, false), "what was announced and not sent may still be waited for");
     assert_eq!(h1.wire.text(), head);
@@ -140,7 +140,7 @@ async fn a_held_body_goes_when_the_node_asks_for_it() {
 #[tokio::test]
 async fn an_answer_may_begin_and_end_before_the_body_does() {
     let mut client = Client::begin("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\none").await;
-    let mut h1 = H1::new(Script::new([Does::Says(b"HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno".to_vec())]));
+    let mut h1 = on(Script::new([Does::Says(b"HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno".to_vec())]));
     let answer = exchange(&mut h1, post(client.body())).await.unwrap();
     assert_eq!((answer.status, &answer.body[..], answer.free), (413, &b"no"[..], false));
 }
@@ -151,7 +151,7 @@ async fn a_body_goes_on_while_the_answer_comes() {
     let head = "POST /p HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\n".len();
     let says = |text: &str| Does::Says(text.into());
     let does = [Does::Hears(head + 3), says("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none"), Does::Hears(head + 6), says("two")];
-    let mut h1 = H1::new(Script::new(does));
+    let mut h1 = on(Script::new(does));
     let request = post(client.body());
     h1.send(request).await.unwrap();
     let one = poll_fn(|cx| h1.poll_frame(cx)).await.unwrap().unwrap().into_data().unwrap();
@@ -166,7 +166,7 @@ async fn a_node_that_takes_no_more_of_a_request_may_have_answered() {
     for until in [1, 20, 60] {
         let mut script = Script::new([Does::Says(answer.into())]);
         (script.until, script.takes) = (until, 20);
-        let mut h1 = H1::new(script);
+        let mut h1 = on(script);
         let answer = exchange(&mut h1, post(whole("0123456789012345678901234567890123456789"))).await.unwrap();
         assert_eq!((answer.status, answer.free), (413, false), "{until}");
     }
@@ -175,7 +175,7 @@ async fn a_node_that_takes_no_more_of_a_request_may_have_answered() {
 #[tokio::test]
 async fn a_client_that_breaks_off_is_told_from_a_node_that_does() {
     let mut client = Client::begin("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\none").await;
-    let mut h1 = H1::new(Script::new([]));
+    let mut h1 = on(Script::new([]));
     let request = post(client.body());
     drop(client);
     match h1.send(request).await {
