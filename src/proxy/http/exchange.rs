@@ -1,8 +1,6 @@
 //! One request and its answer: matched, limited, sent to a node, answered.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -72,7 +70,7 @@ fn refused(front: &Arc<Front>, began: Instant, head: &request::Parts, status: St
 /// The node's answer as the client gets it.
 async fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut account: Account) -> Response<Reply> {
     let Answered { response, lease, patience } = answered;
-    let (mut head, body) = response.into_parts();
+    let (mut head, ()) = response.into_parts();
     if framing::answer(&head).is_err() {
         return rescue::end(account, Reason::BadResponse);
     }
@@ -91,13 +89,9 @@ async fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut 
     }
     // what the client speaks is the server's business
     head.version = Version::HTTP_11;
-    let mut reply = Reply::node(body, lease, patience);
+    let mut reply = Reply::node(lease, patience);
     reply.on_account_of(account);
-    poll_fn(|cx| {
-        reply.settle(cx);
-        Poll::Ready(())
-    })
-    .await;
+    reply.settle();
     Response::from_parts(head, reply)
 }
 

@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper::http::request;
 use hyper::http::uri::Scheme;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Request, Response, Version};
 
 use super::account::Account;
 use super::asked;
@@ -20,11 +20,11 @@ use super::serve::Front;
 use crate::base::reason::Reason;
 use crate::snapshot::HttpRoute;
 use crate::upstream::Target;
-use crate::upstream::http::{Bound, Broken, Hold, Lease, Outgoing, Requests};
+use crate::upstream::http::{Bound, Broken, Lease, Outgoing, Requests};
 
 /// A node's answer, and what it comes on.
 pub(super) struct Answered {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<()>,
     pub(super) lease: Lease,
     pub(super) patience: Patience,
 }
@@ -43,7 +43,7 @@ pub(super) async fn forward(
     let mut patience = Patience::of(front, matched.timeout);
     let host = asked::host(&head).unwrap_or_default();
     let mut lease = lease((target, host), route, matched, &mut patience, account).await?;
-    let hold = outward::expects(&mut head, &lease.link).then(Arc::<Hold>::default);
+    let held = outward::expects(&mut head, &lease.link);
     outward::transform(&mut head, front, route, target, &lease)?;
     if lease.link.is_shared() {
         outward::to_h2(&mut head, if target.client().is_some() { Scheme::HTTPS } else { Scheme::HTTP })?;
@@ -59,18 +59,11 @@ pub(super) async fn forward(
             let unknown = matched.max_body_size.filter(|_| upgrade.is_none() && body.size_hint().exact().is_none());
             let (bound, crossed) = unknown.map(Bound::new).unzip();
             account.bounded(crossed);
-            Outgoing::client(body, Some(account.tally().clone()), hold.clone(), bound)
+            Outgoing::client(body, Some(account.tally().clone()), held, bound)
         }
         Arrived::Whole(bytes) => Outgoing::whole(bytes),
     };
     let mut request = Request::from_parts(head, body);
-    if let Some(hold) = hold {
-        hyper::ext::on_informational(&mut request, move |answer| {
-            if answer.status() == StatusCode::CONTINUE {
-                hold.open();
-            }
-        });
-    }
     loop {
         patience.begin();
         let sent = {
@@ -91,7 +84,7 @@ pub(super) async fn forward(
                 lease = Box::pin(lease.renew(matched.connect_timeout, &route.series, patience.timer())).await.map_err(|e| e.reason)?;
             }
             Err(Some(Broken::Sent(_))) if account.crossed() => return Err(Reason::BodyTooLarge),
-            Err(Some(Broken::Sent(error))) => return Err(broken(&error)),
+            Err(Some(Broken::Sent(error))) => return Err(error.reason()),
         }
     }
 }
@@ -114,16 +107,5 @@ async fn lease(
             account.reached(error.node.map(|node| node.label().clone()), error.tries.saturating_sub(1), None);
             Err(error.reason)
         }
-    }
-}
-
-/// Whose doing it was that a request got no answer.
-fn broken(error: &hyper::Error) -> Reason {
-    if error.is_user() {
-        Reason::ClientReset
-    } else if error.is_parse() {
-        Reason::BadResponse
-    } else {
-        Reason::UpstreamReset
     }
 }

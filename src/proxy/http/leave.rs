@@ -66,7 +66,7 @@ pub(super) async fn switch(
         Upgrade::Stream(bridge) if !bridge.agreed(&mut head) => return rescue::end(account, Reason::BadResponse),
         Upgrade::Line(_) | Upgrade::Stream(_) => account.answered(head.status),
     }
-    let Ok(upgraded) = h1.upgraded().await else { return rescue::end(account, Reason::UpstreamReset) };
+    let Ok(upgraded) = h1.upgraded() else { return rescue::end(account, Reason::UpstreamReset) };
     let tunnel = Tunnel { upstream: upgraded, node, account, patience };
     match upgrade {
         Upgrade::Stream(bridge) => drop(task::spawn(tunnel.run_on_stream(bridge.stream))),

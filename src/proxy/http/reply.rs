@@ -6,14 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::account::Account;
 use super::patience::Patience;
 use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
-use crate::upstream::http::Lease;
+use crate::upstream::http::{self as upstream, Lease};
 
 /// An answer's body, and what ends with it.
 pub(super) struct Reply {
@@ -30,7 +30,7 @@ enum Source {
 
 /// A body that comes from a node.
 struct FromNode {
-    body: Incoming,
+    /// What it comes on, as long as it does.
     lease: Option<Lease>,
     patience: Patience,
 }
@@ -40,7 +40,7 @@ struct FromNode {
 pub(super) enum Cut {
     /// The node's doing.
     #[error("the node's answer broke off: {0}")]
-    Node(#[source] hyper::Error),
+    Node(#[source] upstream::Error),
     /// Nothing moved.
     #[error("nothing moved for the timeout of the route")]
     Quiet,
@@ -53,8 +53,8 @@ impl Reply {
     }
 
     /// A node's body, on the connection that it comes on.
-    pub(super) fn node(body: Incoming, lease: Lease, patience: Patience) -> Self {
-        Self { source: Source::Node(Box::new(FromNode { body, lease: Some(lease), patience })), account: None, trailing: false }
+    pub(super) fn node(lease: Lease, patience: Patience) -> Self {
+        Self { source: Source::Node(Box::new(FromNode { lease: Some(lease), patience })), account: None, trailing: false }
     }
 
     /// The account that is closed when the body has ended.
@@ -64,16 +64,16 @@ impl Reply {
     }
 
     /// Ends at once where there is nothing to come: nobody asks a body without bytes for its end.
-    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn settle(&mut self) {
         if self.is_end_stream() {
-            self.ended(cx);
+            self.ended();
         }
     }
 
     /// The body has ended as it should.
-    fn ended(&mut self, cx: &mut Context<'_>) {
+    fn ended(&mut self) {
         if let Source::Node(node) = &mut self.source {
-            node.release(cx);
+            node.release();
         }
         if let Some(account) = self.account.take() {
             account.close(Reason::Ok);
@@ -81,13 +81,13 @@ impl Reply {
     }
 
     /// The end of the body, with trailers or without. Whoever sends trailers does not ask for what follows them.
-    fn finish(&mut self, trailers: Option<HeaderMap>, cx: &mut Context<'_>) -> Option<Result<Frame<Bytes>, Cut>> {
+    fn finish(&mut self, trailers: Option<HeaderMap>) -> Option<Result<Frame<Bytes>, Cut>> {
         self.trailing = false;
         let trailers = match &self.account {
             Some(account) => account.trailers(trailers),
             None => trailers,
         };
-        self.ended(cx);
+        self.ended();
         trailers.map(|trailers| Ok(Frame::trailers(trailers)))
     }
 
@@ -104,27 +104,26 @@ impl Reply {
 
 impl FromNode {
     fn poll(&mut self, cx: &mut Context<'_>, moved: impl Fn() -> u64) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let mut frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_pending()
-            && let Some(lease) = &mut self.lease
-        {
-            // its end, well or not, is told by the body
-            let _ = lease.link.poll_drive(cx);
-            frame = Pin::new(&mut self.body).poll_frame(cx);
-        }
-        match frame {
+        let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
+        match lease.link.poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(Cut::Node))),
             Poll::Pending => self.patience.poll(cx, moved).map(|()| Some(Err(Cut::Quiet))),
         }
     }
 
-    /// Gives the connection back. It has to be driven once more: only then does it know that it is free.
-    fn release(&mut self, cx: &mut Context<'_>) {
-        if let Some(mut lease) = self.lease.take()
-            && lease.link.poll_drive(cx).is_pending()
-        {
+    /// Gives the connection back.
+    fn release(&mut self) {
+        if let Some(lease) = self.lease.take() {
             lease.give_back(Instant::now());
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lease.as_ref().is_none_or(|lease| lease.link.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lease.as_ref().map_or_else(|| SizeHint::with_exact(0), |lease| lease.link.size_hint())
     }
 }
 
@@ -139,34 +138,34 @@ impl Body for Reply {
         match ready!(node.poll(cx, || tally.map_or(0, |tally| tally.total()))) {
             Some(Ok(frame)) if frame.is_trailers() => {
                 let trailers = frame.into_trailers().ok();
-                Poll::Ready(this.finish(trailers, cx))
+                Poll::Ready(this.finish(trailers))
             }
             Some(Ok(frame)) => {
                 if let (Some(tally), Some(data)) = (tally, frame.data_ref()) {
                     tally.moved(Direction::Out, data.len());
                 }
                 // whoever sends a body of known length does not ask for what follows its last byte
-                if node.body.is_end_stream() && !this.trailing {
-                    this.ended(cx);
+                if node.is_end_stream() && !this.trailing {
+                    this.ended();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(cut)) => this.cut(cut),
-            None => Poll::Ready(this.finish(None, cx)),
+            None => Poll::Ready(this.finish(None)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::None => true,
-            Source::Node(node) => node.body.is_end_stream() && !self.trailing,
+            Source::Node(node) => node.is_end_stream() && !self.trailing,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::None => SizeHint::with_exact(0),
-            Source::Node(node) => node.body.size_hint(),
+            Source::Node(node) => node.size_hint(),
         }
     }
 }

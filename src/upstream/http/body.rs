@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
@@ -19,7 +18,7 @@ pub type Meter = Arc<dyn ByteMeter + Send + Sync>;
 pub struct Outgoing {
     source: Source,
     meter: Option<Meter>,
-    hold: Option<Arc<Hold>>,
+    held: bool,
     bound: Option<Bound>,
 }
 
@@ -76,45 +75,26 @@ enum Source {
     Whole(Bytes),
 }
 
-/// Keeps a body back until the node asked for it (`Expect: 100-continue`, RFC 9110 10.1.1).
-#[derive(Debug, Default)]
-pub struct Hold {
-    open: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Hold {
-    /// The body may go.
-    pub fn open(&self) {
-        self.open.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    fn poll_open(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.open.load(Ordering::Acquire) {
-            return Poll::Ready(());
-        }
-        self.waker.register(cx.waker());
-        // looked at again, for an opening that came between the look and the registration
-        if self.open.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
 impl Outgoing {
     /// No body.
     pub const fn none() -> Self {
-        Self { source: Source::None, meter: None, hold: None, bound: None }
+        Self { source: Source::None, meter: None, held: false, bound: None }
     }
 
-    /// The client's body, counted as it goes, and held until asked for where there is a hold. With a bound, what would cross it is not
-    /// passed on.
-    pub const fn client(body: Incoming, meter: Option<Meter>, hold: Option<Arc<Hold>>, bound: Option<Bound>) -> Self {
-        Self { source: Source::Client(body), meter, hold, bound }
+    /// The client's body, counted as it goes. A held one is kept back until the node asked for it (`Expect: 100-continue`, RFC 9110
+    /// 10.1.1); only connections of HTTP/1.1 are told of that. With a bound, what would cross it is not passed on.
+    pub const fn client(body: Incoming, meter: Option<Meter>, held: bool, bound: Option<Bound>) -> Self {
+        Self { source: Source::Client(body), meter, held, bound }
+    }
+
+    /// The body may go. Whoever polls it has to poll it again.
+    pub(super) const fn open(&mut self) {
+        self.held = false;
     }
 
     /// A body that was read before. Its bytes have been counted.
     pub const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(bytes), meter: None, hold: None, bound: None }
+        Self { source: Source::Whole(bytes), meter: None, held: false, bound: None }
     }
 }
 
@@ -130,9 +110,8 @@ impl Body for Outgoing {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Torn>>> {
         let this = &mut *self;
-        if let Some(hold) = &this.hold {
-            std::task::ready!(hold.poll_open(cx));
-            this.hold = None;
+        if this.held {
+            return Poll::Pending;
         }
         match &mut this.source {
             Source::None => Poll::Ready(None),

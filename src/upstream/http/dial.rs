@@ -128,8 +128,8 @@ fn waiting(node: &Node, shares: bool, wanted: Wanted<'_>, now: Instant) -> Optio
 
 async fn open(node: &Node, shares: bool, wanted: Wanted<'_>) -> Result<Opened, Reason> {
     if !shares {
-        let h1 = H1::open(wire(node, wanted, Alpn::Http1).await?, wanted.kind()).await.map_err(|_| Reason::UpstreamReset)?;
-        return Ok(Opened::Now(Link::H1(Box::new(h1))));
+        let wire = wire(node, wanted, Alpn::Http1).await?;
+        return Ok(Opened::Now(Link::H1(Box::new(H1::new(wire, wanted.kind())))));
     }
     let _turn = node.pool().turn().await;
     if let Some(link) = waiting(node, shares, wanted, Instant::now()) {

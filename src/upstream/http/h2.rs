@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http2::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::body::Outgoing;
+use super::error::Error;
 use super::h1::Broken;
 use super::kind::Kind;
 use crate::base::reason::Reason;
@@ -42,6 +44,8 @@ pub struct Shared {
 pub struct H2 {
     sender: SendRequest<Outgoing>,
     load: Arc<Load>,
+    /// The answer's body, once there is an answer.
+    answer: Option<Incoming>,
 }
 
 /// How much is on a connection, and how much may be.
@@ -110,7 +114,7 @@ impl Shared {
         }
         self.since = now;
         self.load.streams.fetch_add(1, Ordering::Relaxed);
-        Some(H2 { sender: self.sender.clone(), load: self.load.clone() })
+        Some(H2 { sender: self.sender.clone(), load: self.load.clone(), answer: None })
     }
 
     /// Whether it is worth keeping: open, and used within `idle`.
@@ -137,11 +141,28 @@ impl H2 {
     }
 
     /// Sends a request and waits for the head of its answer. Dropping the future resets the stream and harms no other.
-    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
-        self.sender.try_send_request(request).await.map_err(|mut e| match e.take_message() {
+    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<()>, Broken> {
+        let response = self.sender.try_send_request(request).await.map_err(|mut e| match e.take_message() {
             Some(unsent) => Broken::Unsent(Box::new(unsent)),
-            None => Broken::Sent(e.into_error()),
-        })
+            None => Broken::Sent(Error::Stream(e.into_error())),
+        })?;
+        Ok(response.map(|body| self.answer = Some(body)))
+    }
+
+    /// The next piece of the answer's body, or its trailers.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(answer) = &mut self.answer else { return Poll::Ready(None) };
+        Pin::new(answer).poll_frame(cx).map_err(Error::Stream)
+    }
+
+    /// Whether nothing more of the answer is to come. False as long as that is not known.
+    pub fn is_end_stream(&self) -> bool {
+        self.answer.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// How much of the answer's body is to come.
+    pub fn size_hint(&self) -> SizeHint {
+        self.answer.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::task::{Context, Poll};
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use hyper::{Request, Response};
 
 use super::body::Outgoing;
+use super::error::Error;
 use super::h1::{Broken, H1};
 use super::h2::H2;
 use super::kind::Kind;
@@ -33,19 +35,36 @@ impl Link {
         }
     }
 
-    /// Sends a request and waits for the head of its answer. Dropping the future leaves it unusable.
-    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, Broken> {
+    /// Sends a request and waits for the head of its answer; the body is read with [`Self::poll_frame`]. Dropping the future leaves it
+    /// unusable.
+    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<()>, Broken> {
         match self {
             Self::H1(h1) => h1.send(request).await,
             Self::H2(h2) => Box::pin(h2.send(request)).await,
         }
     }
 
-    /// Moves what can be moved. Ready when the connection has ended; a shared one is driven by its own tasks.
-    pub fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// The next piece of the answer's body, or its trailers. An error is the last word.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self {
-            Self::H1(h1) => h1.poll_drive(cx),
-            Self::H2(_) => Poll::Pending,
+            Self::H1(h1) => h1.poll_frame(cx),
+            Self::H2(h2) => h2.poll_frame(cx),
+        }
+    }
+
+    /// Whether nothing more of the answer is to come. False as long as that is not known.
+    pub fn is_end_stream(&self) -> bool {
+        match self {
+            Self::H1(h1) => h1.is_end_stream(),
+            Self::H2(h2) => h2.is_end_stream(),
+        }
+    }
+
+    /// How much of the answer's body is to come.
+    pub fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::H1(h1) => h1.size_hint(),
+            Self::H2(h2) => h2.size_hint(),
         }
     }
 }

@@ -3,14 +3,16 @@
 
 mod body;
 mod dial;
+mod error;
 mod h1;
 mod h2;
 mod kind;
 mod link;
 mod pool;
 
-pub use body::{Bound, Crossed, Hold, Meter, Outgoing, Torn};
+pub use body::{Bound, Crossed, Meter, Outgoing, Torn};
 pub use dial::{Lease, Requests};
+pub use error::{Error, Malformed};
 pub use h1::{Broken, H1, Upgraded};
 pub use h2::{H2, Shared};
 pub use link::Link;

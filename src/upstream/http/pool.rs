@@ -4,7 +4,6 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -49,16 +48,17 @@ impl Pool {
         loop {
             let at = stack.iter().rposition(|waiting| wanted.is(waiting.h1.kind()))?;
             let mut h1 = stack.remove(at).h1;
-            if alive(&mut h1) {
+            if h1.is_quiet() {
                 return Some(h1);
             }
         }
     }
 
     /// Gives a connection back that is free. It is closed if enough are waiting, or if it has carried enough.
-    pub fn give(&self, h1: Box<H1>, keep: &Keepalive, now: Instant) {
+    pub fn give(&self, mut h1: Box<H1>, keep: &Keepalive, now: Instant) {
         let mut stack = self.stack();
         if h1.requests() < keep.requests && stack.len() < keep.size {
+            h1.rest();
             stack.push(Waiting { h1, since: now });
         }
     }
@@ -66,7 +66,7 @@ impl Pool {
     /// Closes what waited for longer than `idle`, and what the node has closed.
     pub fn sweep(&self, idle: Duration, now: Instant) {
         for stack in &self.stacks {
-            lock(stack).retain_mut(|waiting| now.saturating_duration_since(waiting.since) < idle && alive(&mut waiting.h1));
+            lock(stack).retain_mut(|waiting| now.saturating_duration_since(waiting.since) < idle && waiting.h1.is_quiet());
         }
         for stack in &self.shared {
             lock(stack).retain(|shared| shared.is_wanted(idle, now));
@@ -106,11 +106,6 @@ impl Pool {
 fn mine<T>(all: &[T; STACKS]) -> &T {
     let [first, ..] = all;
     all.get(place()).unwrap_or(first)
-}
-
-/// Whether a waiting connection is open: one that has anything to say is not.
-fn alive(h1: &mut H1) -> bool {
-    h1.poll_drive(&mut Context::from_waker(Waker::noop())) == Poll::Pending && h1.is_free()
 }
 
 fn lock<T>(stack: &Mutex<T>) -> MutexGuard<'_, T> {
