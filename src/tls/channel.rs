@@ -251,15 +251,16 @@ fn run<S: Steps>(conn: &mut S, incoming: &mut [u8], plain: &mut Vec<u8>, answers
                 true
             }
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                let before = answers.len();
                 append(answers, |out| match data.encode(out) {
                     Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
                     other => other.map_err(|_| None),
                 });
-                true
+                // after an error there is what was due before it, then the alert, and then nothing that could be asked
+                run.result.is_ok() || !is_alert(answers.get(before..).unwrap_or_default())
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
-                // after an error all that was due, the alert at its end, is there now, and nothing more can be asked
                 run.result.is_ok()
             }
             Ok(ConnectionState::PeerClosed) => {
@@ -298,6 +299,17 @@ fn run<S: Steps>(conn: &mut S, incoming: &mut [u8], plain: &mut Vec<u8>, answers
         if !goes_on {
             return run;
         }
+    }
+}
+
+/// Whether a record is an alert: by its type, or where that is hidden by its length, which no other message of a handshake has
+/// (RFC 8446, 5.2 and 6).
+fn is_alert(record: &[u8]) -> bool {
+    const HIDDEN: u16 = 2 + 1 + 16;
+    match record {
+        [21, ..] => true,
+        [23, _, _, high, low, ..] => u16::from_be_bytes([*high, *low]) == HIDDEN,
+        _ => false,
     }
 }
 
