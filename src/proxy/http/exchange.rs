@@ -51,7 +51,7 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, mut 
     };
     match answered {
         Ok(answered) => {
-            let mut response = reply(&front, answered, upgrade, account).await;
+            let mut response = reply(&front, answered, upgrade, account);
             if let Some(standing) = &pass.standing {
                 toll::tell(standing, response.headers_mut());
             }
@@ -68,7 +68,7 @@ fn refused(front: &Arc<Front>, began: Instant, head: &request::Parts, status: St
 }
 
 /// The node's answer as the client gets it.
-async fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut account: Account) -> Response<Reply> {
+fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut account: Account) -> Response<Reply> {
     let Answered { response, lease, patience } = answered;
     let (mut head, ()) = response.into_parts();
     if framing::answer(&head).is_err() {
@@ -81,7 +81,7 @@ async fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut 
     }
     if let Some(protocol) = protocol {
         let agreed = protocol.zip(upgrade);
-        return Box::pin(leave::switch(front, head, agreed, lease, patience, account)).await;
+        return leave::switch(front, head, agreed, lease, patience, account);
     }
     if matches!(upgrade, Some(Upgrade::Stream(_))) && head.status.is_success() {
         // what would be a tunnel to the client is none to the node

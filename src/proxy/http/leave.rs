@@ -50,7 +50,7 @@ impl Upgrade {
 }
 
 /// Leaves HTTP behind on both sides, as both agreed.
-pub(super) async fn switch(
+pub(super) fn switch(
     front: &Front,
     mut head: response::Parts,
     agreed: Option<(HeaderValue, Upgrade)>,

@@ -115,11 +115,8 @@ fn lines(read: &[u8]) -> Result<Option<(StatusLine, Spans)>, Malformed> {
     Ok(Some((StatusLine { status, version, phrase, length }, spans(read, parsed.headers))))
 }
 
-const fn malformed(error: httparse::Error) -> Malformed {
-    match error {
-        httparse::Error::TooManyHeaders => Malformed::TooLarge,
-        other => Malformed::Head(other),
-    }
+fn malformed(error: httparse::Error) -> Malformed {
+    if error == httparse::Error::TooManyHeaders { Malformed::TooLarge } else { Malformed::Head(error) }
 }
 
 fn spans(whole: &[u8], lines: &[Header<'_>]) -> Spans {

@@ -4,6 +4,7 @@
 mod body;
 mod chunk;
 mod head;
+mod inbox;
 mod outbox;
 mod request;
 mod spare;
@@ -11,18 +12,19 @@ mod spare;
 #[cfg(test)]
 mod tests;
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::body::{Framing, Next};
 use self::head::{Asked, Head};
+use self::inbox::Inbox;
 use self::outbox::Outbox;
 use self::request::{Filled, Sending};
 use super::body::Outgoing;
@@ -30,18 +32,11 @@ use super::error::{Error, Malformed};
 use super::kind::Kind;
 use crate::tls::Wire;
 
-/// What is read at once of a body that comes fast, in bytes.
-const LARGE: usize = 64 * 1024;
-
 /// A connection.
 #[derive(Debug)]
 pub struct H1<W = Wire> {
     wire: W,
-    read: BytesMut,
-    /// Whether the buffer has grown beyond [`spare::SIZE`].
-    grown: bool,
-    /// Whether the last read filled it.
-    fast: bool,
+    inbox: Inbox,
     outbox: Outbox,
     request: Sending,
     /// Whether all of the request was written, or never will be.
@@ -89,9 +84,7 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
     pub fn new(wire: W, kind: Kind) -> Self {
         Self {
             wire,
-            read: BytesMut::new(),
-            grown: false,
-            fast: false,
+            inbox: Inbox::default(),
             outbox: Outbox::default(),
             request: Sending::none(),
             sent: true,
@@ -122,9 +115,7 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
         let told;
         (self.request, told) = Sending::begin(&head, body, &mut self.outbox);
         (self.sent, self.answer, self.keep) = (false, Answer::Head(told.asked), told.keep);
-        if self.read.capacity() == 0 {
-            self.read = spare::read();
-        }
+        self.inbox.begin();
         if let Err(error) = poll_fn(|cx| self.poll_begin(cx)).await {
             return Err(self.not_begun(head, error));
         }
@@ -156,17 +147,13 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
 
     /// Whether the next request may go out on it: request and answer were whole, and nobody said that they were the last.
     pub fn is_free(&self) -> bool {
-        self.keep && self.is_end_stream() && self.sent && self.request.is_done() && self.read.is_empty()
+        self.keep && self.is_end_stream() && self.sent && self.request.is_done() && self.inbox.bytes.is_empty()
     }
 
     /// Lets go of all memory that an idle connection does not need.
     pub fn rest(&mut self) {
         self.outbox.clear();
-        let read = std::mem::take(&mut self.read);
-        if !std::mem::take(&mut self.grown) && read.capacity() > 0 {
-            spare::keep_read(read);
-        }
-        self.fast = false;
+        self.inbox.clear();
     }
 
     /// Whether a connection at rest is open still: one that has anything to say is not. No system call if nothing came.
@@ -181,7 +168,7 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
         if !matches!(self.answer, Answer::Switched) || !self.sent || !self.request.is_done() {
             return Err(Error::Closed);
         }
-        Ok(Upgraded { wire: self.wire, read: self.read.freeze() })
+        Ok(Upgraded { wire: self.wire, read: self.inbox.bytes.freeze() })
     }
 
     /// Ready when the first bytes were written.
@@ -203,19 +190,19 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
         let Answer::Head(asked) = self.answer else { return Poll::Ready(Err(Error::Closed)) };
         self.push(cx)?;
         loop {
-            let before = self.read.len();
-            if ready!(self.poll_fill(u64::MAX, cx))? == 0 {
+            let before = self.inbox.bytes.len();
+            if ready!(self.inbox.poll_fill(&mut self.wire, u64::MAX, cx)).map_err(Error::Wire)? == 0 {
                 return Poll::Ready(Err(Error::Closed));
             }
             // no head ends without the end of a line
-            let is_line = memchr::memchr(b'\n', self.read.get(before..).unwrap_or_default()).is_some();
-            while is_line && let Some(head) = head::parse(&mut self.read, asked, headers)? {
+            let is_line = memchr::memchr(b'\n', self.inbox.bytes.get(before..).unwrap_or_default()).is_some();
+            while is_line && let Some(head) = head::parse(&mut self.inbox.bytes, asked, headers)? {
                 if let Some(response) = self.head(head, headers) {
                     return Poll::Ready(Ok(response));
                 }
                 self.push(cx)?;
             }
-            if self.read.len() > head::LARGEST {
+            if self.inbox.bytes.len() > head::LARGEST {
                 return Poll::Ready(Err(Malformed::TooLarge.into()));
             }
         }
@@ -245,13 +232,13 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
         self.push(cx)?;
         loop {
             let Answer::Body(framing) = &mut self.answer else { return Poll::Ready(Err(Error::Closed)) };
-            let left = match framing.next(&mut self.read)? {
+            let left = match framing.next(&mut self.inbox.bytes)? {
                 Next::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
                 Next::Trailers(trailers) => return Poll::Ready(Ok(Some(Frame::trailers(*trailers)))),
                 Next::End => return Poll::Ready(Ok(None)),
                 Next::More(left) => left,
             };
-            if ready!(self.poll_fill(left, cx))? == 0
+            if ready!(self.inbox.poll_fill(&mut self.wire, left, cx)).map_err(Error::Wire)? == 0
                 && let Answer::Body(framing) = &mut self.answer
             {
                 framing.closed()?;
@@ -301,19 +288,5 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
                 return Poll::Ready(Ok(()));
             }
         }
-    }
-
-    /// Reads once; 0 is the end. `left` is what the body may still have.
-    fn poll_fill(&mut self, left: u64, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
-        let room = if self.fast { usize::try_from(left).unwrap_or(LARGE).clamp(spare::SIZE, LARGE) } else { spare::SIZE };
-        // as long as others hold parts of the buffer, what is left of it will do
-        if !self.read.try_reclaim(room) && self.read.capacity() - self.read.len() < room / 2 {
-            self.read.reserve(room);
-        }
-        self.grown |= room > spare::SIZE || self.read.len() > spare::SIZE / 2;
-        let room = self.read.capacity() - self.read.len();
-        let read = ready!(pin!(self.wire.read_buf(&mut self.read)).poll(cx)).map_err(Error::Wire)?;
-        self.fast = read == room || (self.fast && read >= spare::SIZE);
-        Poll::Ready(Ok(read))
     }
 }

@@ -111,7 +111,7 @@ impl Sending {
             };
             match frame.into_data() {
                 Ok(data) => self.data(data, outbox),
-                Err(frame) => self.end(frame.into_trailers().ok(), outbox)?,
+                Err(frame) => self.end(frame.trailers_ref(), outbox)?,
             }
         }
         Ok(Filled::All)
@@ -142,13 +142,13 @@ impl Sending {
         }
     }
 
-    fn end(&mut self, trailers: Option<HeaderMap>, outbox: &mut Outbox) -> Result<(), Error> {
+    fn end(&mut self, trailers: Option<&HeaderMap>, outbox: &mut Outbox) -> Result<(), Error> {
         match &self.framing {
             Framing::Length(_) => return Err(Error::Short),
             Framing::Chunked(announced) => {
                 let out = outbox.together();
                 out.extend_from_slice(b"0\r\n");
-                for (name, value) in trailers.iter().flatten().filter(|(name, _)| announced.contains(name)) {
+                for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| announced.contains(name)) {
                     write_line(name, value, out);
                 }
                 out.extend_from_slice(b"\r\n");
@@ -174,7 +174,8 @@ fn write_head(head: &request::Parts, length: Option<u64>, out: &mut Vec<u8>) -> 
     for (name, value) in &head.headers {
         if *name == header::TRANSFER_ENCODING {
             continue;
-        } else if *name == header::CONTENT_LENGTH {
+        }
+        if *name == header::CONTENT_LENGTH {
             if has_length || length.is_none() || head::number(value.as_bytes()) != length {
                 continue;
             }

@@ -226,7 +226,7 @@ async fn the_phrase_of_a_status_is_kept_if_it_is_not_the_usual_one() {
     for (line, phrase) in [("200 OK", None), ("200 Fine", Some("Fine")), ("200 ", Some("")), ("777 x", Some("x"))] {
         let mut h1 = on(Script::new([Does::Says(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").into())]));
         let head = h1.send(get()).await.unwrap();
-        let kept = head.extensions().get::<hyper::ext::ReasonPhrase>().map(|phrase| phrase.as_bytes());
+        let kept = head.extensions().get::<hyper::ext::ReasonPhrase>().map(hyper::ext::ReasonPhrase::as_bytes);
         assert_eq!(kept, phrase.map(str::as_bytes), "{line}");
     }
 }

@@ -120,7 +120,7 @@ async fn a_connection_at_rest_holds_no_buffer_and_the_next_request_allocates_non
         seen.push(body.as_ptr());
         drop(body);
         h1.rest();
-        assert_eq!((h1.read.capacity(), h1.outbox.together().capacity()), (0, spare::SIZE));
+        assert_eq!((h1.inbox.bytes.capacity(), h1.outbox.together().capacity()), (0, spare::SIZE));
         h1.rest();
     }
     assert!(seen.iter().all(|at| *at == seen[0]), "one buffer, from its beginning: {seen:?}");
