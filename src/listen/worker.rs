@@ -2,11 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::interval;
 
 use super::accept;
 use super::budget::Budget;
@@ -63,10 +61,6 @@ pub(super) enum Socket {
     Udp(std::net::UdpSocket),
 }
 
-/// How far away a worker's next timer is at most. A runtime whose other timers are later than a new one notifies itself of that, by a
-/// system call and a turn for nothing; with one that is always sooner than those of sessions, it need not.
-const BEAT: Duration = Duration::from_secs(1);
-
 /// An order to a worker.
 pub(super) struct Open {
     pub(super) socket: Socket,
@@ -106,7 +100,6 @@ impl WorkerHandle {
 impl Worker {
     /// Serves until every handle is gone.
     pub async fn run(mut self) {
-        let beat = task::spawn(beat());
         while let Some(order) = self.orders.recv().await {
             let context = self.context.clone();
             let accepting = match order.socket {
@@ -117,14 +110,5 @@ impl Worker {
             // the set gave up waiting only while the process ends
             let _ = order.opened.send(accepting);
         }
-        beat.abort();
-    }
-}
-
-/// Keeps a timer running, see [`BEAT`].
-async fn beat() {
-    let mut beat = interval(BEAT);
-    loop {
-        beat.tick().await;
     }
 }
