@@ -35,8 +35,9 @@ use crate::tls::Wire;
 /// How long a client over TLS may take for the last bytes of an answer once its connection is to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How long a client that was answered early may go on sending.
-const LINGER: Duration = Duration::from_secs(5);
+/// How long a client that was answered early may go on sending, and how long it may say nothing meanwhile.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_QUIET: Duration = Duration::from_secs(5);
 
 /// What all HTTP connections share.
 #[derive(Debug)]
@@ -282,12 +283,13 @@ async fn say_end(mut wire: Wire) {
 }
 
 /// Reads what a client still sends that has its answer, and throws it away: closed at once, the connection would be reset and the
-/// answer lost (RFC 9112, 9.6). Ends when the client does, or after [`LINGER`].
+/// answer lost (RFC 9112, 9.6). Ends when the client does, or after
+/// [`LINGER`] or [`LINGER_QUIET`].
 async fn linger(mut io: Rewind<Wire>, session: &Session) {
-    let mut end = pin!(sleep(LINGER));
+    let (mut end, mut quiet) = (pin!(sleep(LINGER)), pin!(sleep(LINGER_QUIET)));
     let (mut told, mut waste) = (false, vec![0; 16 * 1024]);
     poll_fn(|cx| {
-        if session.poll_end(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
+        if session.poll_end(cx).is_ready() || end.as_mut().poll(cx).is_ready() || quiet.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         if !told {
@@ -296,6 +298,7 @@ async fn linger(mut io: Rewind<Wire>, session: &Session) {
         let mut buf = ReadBuf::new(&mut waste);
         match Pin::new(&mut io).poll_read(cx, &mut buf) {
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                quiet.as_mut().reset(Instant::now() + LINGER_QUIET);
                 // one read a turn: others are served in between
                 cx.waker().wake_by_ref();
                 Poll::Pending
