@@ -158,15 +158,9 @@ fn flood(way: &Flood, listener: SocketAddr, over: &AtomicBool, seen: &Seen) {
     }
 }
 
-/// What another client is told.
-fn asked(listener: SocketAddr) -> Result<u16, String> {
-    http::call(listener, "GET", "/", &[], b"").map(|answer| answer.status).map_err(|e| e.to_string())
-}
-
-#[test]
-fn floods_of_http_2_are_bounded_and_keep_nobody_else_waiting() {
-    let (connections, lasting) = if std::env::var_os("SLUICE_FAULT_ROUNDS").is_some() { LONG } else { SHORT };
-    let node = upstream::Server::start(ports::free_addr(), |mut stream, _| {
+/// A node that answers every request with as much.
+fn sixteen_kibibytes() -> upstream::Server {
+    upstream::Server::start(ports::free_addr(), |mut stream, _| {
         let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
         while let Ok(n @ 1..) = stream.read(&mut buffer) {
             seen.extend_from_slice(&buffer[..n]);
@@ -178,11 +172,25 @@ fn floods_of_http_2_are_bounded_and_keep_nobody_else_waiting() {
                 }
             }
         }
-    });
+    })
+}
+
+/// What another client is told, whose node is not the one that is flooded.
+fn asked(listener: SocketAddr) -> Result<u16, String> {
+    http::call(listener, "GET", "/other", &[], b"").map(|answer| answer.status).map_err(|e| e.to_string())
+}
+
+#[test]
+fn floods_of_http_2_are_bounded_and_keep_nobody_else_waiting() {
+    let (connections, lasting) = if std::env::var_os("SLUICE_FAULT_ROUNDS").is_some() { LONG } else { SHORT };
+    let [node, other] = [(); 2].map(|()| sixteen_kibibytes());
     let gateway = Gateway::start(Conf::new());
     let listener = ports::free_addr();
     gateway.admin().must_put("listeners", "web", &json!({"protocol": "http", "addr": listener.to_string()}));
-    gateway.put_live("routes", "r", &json!({"upstream": {"type": "roundrobin", "nodes": {node.addr.to_string(): 1}}}));
+    for (id, paths, node) in [("r", "*", &node), ("o", "/other", &other)] {
+        let route = json!({"match": {"paths": [paths]}, "upstream": {"type": "roundrobin", "nodes": {node.addr.to_string(): 1}}});
+        gateway.put_live("routes", id, &route);
+    }
     poll::soon("a client is served", || asked(listener) == Ok(200));
     let before = gateway.resident_mib();
     for way in &FLOODS {

@@ -273,7 +273,7 @@ fn a_host_that_wants_a_certificate_is_not_reached_on_another_ones_connection() {
 
 #[test]
 fn thirty_megabytes_go_both_ways_over_either_version() {
-    const LARGE: usize = 30 << 20;
+    const LARGE: usize = 28 << 20;
     let s = Secure::start();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), pattern(LARGE)).unwrap();

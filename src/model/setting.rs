@@ -20,6 +20,6 @@ pub struct Global {
 
 impl Default for Global {
     fn default() -> Self {
-        Self { default_timeout: Duration::from_secs(300), connect_timeout: Duration::from_secs(3), max_body_size: 0, limit: None }
+        Self { default_timeout: Duration::from_secs(300), connect_timeout: Duration::from_secs(3), max_body_size: 30_000_000, limit: None }
     }
 }

@@ -7,7 +7,7 @@ use crate::support::h1::{Client, origin};
 use crate::support::upstream::pattern;
 
 /// Larger than all buffers on the way.
-const LARGE: usize = 30 << 20;
+const LARGE: usize = 28 << 20;
 
 #[test]
 fn thirty_megabytes_go_both_ways_unchanged() {

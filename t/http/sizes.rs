@@ -118,7 +118,7 @@ fn a_route_has_its_own_bound_or_that_of_the_settings() {
 fn a_large_upload_gets_to_see_its_413() {
     let a = origin("A");
     let web = Web::start();
-    web.route("r", &json!({"upstream": to(&[&a]), "max_body_size": 30_000_000}));
+    web.route("r", &json!({"upstream": to(&[&a])}));
     let url = |path: &str, at: SocketAddr| format!("http://{at}{path}");
     let (file, at) = (upload(100_000_000), web.either());
     let body = format!("@{}", file.path().display());
@@ -187,4 +187,20 @@ fn heads_and_targets_have_bounds_in_both_versions() {
         assert_eq!(curl(&format!("http://{at}/"), &[version]).status, 200);
     }
     web.told(&format!("/{long}"), 414, "bad_request");
+}
+
+/// A client of HTTP/2 that still sends sees the answer, whatever it is: the rest of its request is read.
+#[test]
+fn an_early_answer_of_http_2_is_no_error_to_curl() {
+    let a = origin("A");
+    let web = Web::start();
+    web.route("r", &json!({"match": {"paths": ["/one"]}, "upstream": to(&[&a]), "max_body_size": 10}));
+    let (file, at) = (upload(3_000_000), web.either());
+    let body = format!("@{}", file.path().display());
+    for (path, status) in [("/one", 413), ("/none", 404)] {
+        for data in ["x".repeat(21), body.clone()] {
+            let seen = curl(&format!("http://{at}{path}"), &[H2, "--data-binary", &data]);
+            assert_eq!(seen.status, status, "{path}");
+        }
+    }
 }

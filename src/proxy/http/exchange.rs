@@ -31,22 +31,27 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, mut 
         Ok(upgrade) => upgrade,
         Err(status) => return refused(&front, began, &head, status),
     };
-    let (mut matched, body) = match find(&front, &head, body, began).await {
+    let version = head.version;
+    let (mut matched, mut body) = match find(&front, &head, body, began).await {
         Ok(found) => found,
         Err(status) => return refused(&front, began, &head, status),
     };
     let mut account = Account::open(&front, began, &head, matched.route.clone(), matched.revision, matched.timeout);
     // behind a request for another protocol, what follows is no body
     if upgrade.is_none() && body.length().zip(matched.max_body_size).is_some_and(|(length, most)| length > most) {
+        body.let_go(version, &front);
         return rescue::end(account, Reason::BodyTooLarge);
     }
     let pass = match toll::wait(matched.limit.take(), &front, matched.timeout).await {
         Ok(pass) => pass,
-        Err(away) => return rescue::end_with(account, away.reason, rescue::status(away.reason), |headers| away.tell(headers)),
+        Err(away) => {
+            body.let_go(version, &front);
+            return rescue::end_with(account, away.reason, rescue::status(away.reason), |headers| away.tell(headers));
+        }
     };
     account.hold(pass.hold);
     let answered = match &matched.route {
-        Some(route) => forward(&front, head, body, upgrade.as_ref(), route, &matched, &mut account).await,
+        Some(route) => forward(&front, head, &mut body, upgrade.as_ref(), route, &matched, &mut account).await,
         None => Err(Reason::NoRoute),
     };
     match answered {
@@ -57,7 +62,10 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, mut 
             }
             response
         }
-        Err(reason) => rescue::end(account, reason),
+        Err(reason) => {
+            body.let_go(version, &front);
+            rescue::end(account, reason)
+        }
     }
 }
 

@@ -12,8 +12,10 @@ use super::serve::Front;
 use crate::net::rewind::Rewind;
 use crate::tls::Wire;
 
-/// Bytes that a connection may send without any request.
-const GRANTED: u64 = 256 * 1024;
+/// How much of bodies a client may send before somebody takes it, in bytes.
+pub(super) const WINDOW: u32 = 1024 * 1024;
+/// Bytes that a connection may send before any of them is known to be of use: what fits into the window, and as much again.
+const GRANTED: u64 = 2 * 1024 * 1024;
 /// Bytes for each request: its head, and what it resets.
 const PER_REQUEST: u64 = 32 * 1024;
 /// Bytes for each byte of a body, either way: small frames, windows, pings.
@@ -121,7 +123,9 @@ mod tests {
         // a download of which each frame is acknowledged twice
         let bytes = 1 << 34;
         assert!(bytes / 16_384 * 26 < allowance(1, bytes));
+        // an upload that no node takes yet
+        assert!(u64::from(WINDOW) + 64 * 1024 < allowance(1, 0));
         // heads as large as they may be count for what they are worth
-        assert!(allowance(1000, 0) < 1000 * 64 * 1024);
+        assert!(allowance(1000, 0) < GRANTED + 1000 * 64 * 1024);
     }
 }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use hyper::body::Body as _;
 use hyper::http::request;
 use hyper::http::uri::Scheme;
@@ -33,7 +34,7 @@ pub(super) struct Answered {
 pub(super) async fn forward(
     front: &Arc<Front>,
     mut head: request::Parts,
-    body: Arrived,
+    body: &mut Arrived,
     upgrade: Option<&Upgrade>,
     route: &HttpRoute,
     matched: &Matched,
@@ -53,7 +54,7 @@ pub(super) async fn forward(
             upgrade.ask(&mut head);
         }
     }
-    let body = match body {
+    let body = match std::mem::replace(body, Arrived::Whole(Bytes::new())) {
         Arrived::Streaming(body) if body.is_end_stream() => Outgoing::none(),
         Arrived::Streaming(body) => {
             let unknown = matched.max_body_size.filter(|_| upgrade.is_none() && body.size_hint().exact().is_none());

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::exchange::exchange;
-use super::flood::{self, Measured};
+use super::flood::{self, Measured, WINDOW};
 use super::framing;
 use super::serve::Front;
 use crate::base::reason::Reason;
@@ -110,6 +110,8 @@ fn builder() -> http2::Builder<Tasks> {
     let mut builder = http2::Builder::new(Tasks);
     builder
         .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(LARGEST_HEAD)
         .max_pending_accept_reset_streams(MOST_RESET)

@@ -7,17 +7,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request;
-use tokio::time::Instant;
+use hyper::{StatusCode, Version};
+use tokio::time::{Instant, timeout};
 
 use super::asked::Asked;
 use super::patience::Patience;
-use super::serve::Front;
+use super::rescue::Speaks;
+use super::serve::{Front, LINGER};
 use super::toll;
+use crate::base::meter::Direction;
+use crate::base::task;
 use crate::limit::Decision;
+use crate::model::Global;
 use crate::route::http::form;
 use crate::route::http::request::{Form, NeedsForm};
 use crate::snapshot::HttpRoute;
@@ -51,6 +55,25 @@ impl Arrived {
             Self::Whole(bytes) => u64::try_from(bytes.len()).ok(),
         }
     }
+
+    /// Reads what a client of HTTP/2 still sends that is answered already, for at most [`LINGER`], and forgets it: a stream that is reset
+    /// behind its answer, as RFC 9113 8.1 allows, makes some clients forget that instead. On HTTP/1 the connection sees to it.
+    pub(super) fn let_go(&mut self, version: Version, front: &Arc<Front>) {
+        let body = std::mem::replace(self, Self::Whole(Bytes::new()));
+        if let Self::Streaming(mut body) = body
+            && version == Version::HTTP_2
+            && !body.is_end_stream()
+        {
+            let front = front.clone();
+            let rest = async move {
+                while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    front.session.add_bytes(Direction::In, u64::try_from(bytes).unwrap_or(u64::MAX));
+                }
+            };
+            drop(task::spawn(timeout(LINGER, rest)));
+        }
+    }
 }
 
 /// Finds the route.
@@ -78,12 +101,18 @@ fn find_by(front: &Front, head: &request::Parts, asked: &Asked<'_>, form: Form<'
     let global = snapshot.global();
     Ok(Matched {
         timeout: route.as_ref().and_then(|route| route.timeout).unwrap_or(global.default_timeout),
-        max_body_size: Some(route.as_ref().and_then(|route| route.max_body_size).unwrap_or(global.max_body_size)).filter(|most| *most > 0),
+        max_body_size: max_body_size(route.as_deref(), global, head).filter(|most| *most > 0),
         limit: route.as_ref().and_then(|route| toll::ask(front, &snapshot, route, head, now)),
         route,
         revision: snapshot.revision(),
         connect_timeout: global.connect_timeout,
     })
+}
+
+/// The most bytes of a body; 0: no bound. Streams of gRPC last as long as they like, unless their route says otherwise.
+fn max_body_size(route: Option<&HttpRoute>, global: &Global, head: &request::Parts) -> Option<u64> {
+    let own = route.and_then(|route| route.max_body_size);
+    own.or_else(|| (!Speaks::of(head).grpc()).then_some(global.max_body_size))
 }
 
 /// Reads a body that a statement has to see.

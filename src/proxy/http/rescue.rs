@@ -48,6 +48,11 @@ impl Speaks {
         let grpc = head.version == Version::HTTP_2 && rest().is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')));
         Self { version: head.version, grpc }
     }
+
+    /// Whether it is gRPC.
+    pub(super) const fn grpc(self) -> bool {
+        self.grpc
+    }
 }
 
 /// Ends a request before its answer began, with what the client is told of it.

@@ -36,7 +36,7 @@ use crate::tls::Wire;
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How long a client that was answered early may go on sending, and how long it may say nothing meanwhile.
-const LINGER: Duration = Duration::from_secs(30);
+pub(super) const LINGER: Duration = Duration::from_secs(30);
 const LINGER_QUIET: Duration = Duration::from_secs(5);
 
 /// What all HTTP connections share.

@@ -21,8 +21,8 @@ pub use watch::{Watch, Watched, watch};
 pub const LARGEST_HEAD: usize = 64 * 1024;
 /// The longest request target, in bytes.
 pub const LONGEST_TARGET: usize = 8 * 1024;
-/// The most field lines of a head or a trailer. One less than hyper takes where it is told nothing: only then it parses without
-/// taking memory for them.
-pub const MOST_LINES: u16 = 99;
+/// The most field lines of a head or a trailer: as many as hyper takes where it is told nothing, for only then it parses without taking
+/// memory for them.
+pub const MOST_LINES: u16 = 100;
 /// What a parser behind [`Watched`] must take, in bytes, so that it never refuses a head for its size before this does.
 pub const PARSER_HEAD: usize = LARGEST_HEAD + 1024;

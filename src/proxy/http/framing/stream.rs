@@ -184,6 +184,10 @@ impl Framing {
 
     /// Takes a line, or what has come of it.
     fn line(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        if self.head.lines >= MOST_LINES && self.part.is_empty() && !matches!(bytes.first(), Some(b'\r' | b'\n')) {
+            // not even its first byte may pass: the parser takes no more lines than these
+            return Err(Fault::TooManyLines);
+        }
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             self.fits(self.part.len() + bytes.len())?;
             self.part.extend_from_slice(bytes);
