@@ -79,7 +79,7 @@ impl Change {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { rng_seed: prop::test_runner::RngSeed::Fixed(0x68_65_6c_6c_6f), cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_broken_hello_is_refused_or_read_as_the_library_reads_it(

@@ -541,7 +541,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #![proptest_config(ProptestConfig { rng_seed: prop::test_runner::RngSeed::Fixed(1000), ..ProptestConfig::with_cases(1000) })]
         #[test]
         fn every_key_has_its_last_good_value_since_it_was_made(
             edits in prop::collection::vec((0u8..4, prop::option::of(prop::option::of(1u16..4)), any::<bool>()), 1..30)

@@ -224,7 +224,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #![proptest_config(ProptestConfig { rng_seed: prop::test_runner::RngSeed::Fixed(1000), ..ProptestConfig::with_cases(1000) })]
         #[test]
         fn waiters_are_served_in_the_order_in_which_they_came(
             pace in any_pace(), permits in 1u32..4, queue in 0u32..6, ops in prop::collection::vec((0u8..4, 0u64..7, any::<prop::sample::Index>()), 1..200)

@@ -1,16 +1,21 @@
 //! Bodies and connections: what is sent is what arrives, both ways, and the next request finds the connection as it should be.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, mpsc};
+
 use serde_json::json;
 
 use super::{Web, to};
 use crate::support::h1::{Client, origin};
-use crate::support::upstream::pattern;
+use crate::support::ports;
+use crate::support::upstream::{Server, pattern};
 
 /// Larger than all buffers on the way.
 const LARGE: usize = 28 << 20;
 
 #[test]
-fn thirty_megabytes_go_both_ways_unchanged() {
+fn a_large_body_goes_both_ways_unchanged() {
     let a = origin("A");
     let web = Web::to(&a);
     let mut client = web.client();
@@ -157,4 +162,38 @@ fn a_client_that_goes_away_takes_its_request_with_it() {
     crate::support::soon("the node is asked", || connected_to(port) == 1);
     drop(client);
     crate::support::soon("the node's connection is closed", || connected_to(port) == 0);
+}
+
+/// Events of a server (the `EventSource` of the HTML standard): each arrives when it is sent, not when the answer ends.
+#[test]
+fn events_arrive_one_by_one() {
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let (ask, asked) = mpsc::channel::<usize>();
+        let asked = Mutex::new(asked);
+        let node = Server::start(ports::free_addr(), move |mut stream, _| {
+            let mut buffer = [0; 4096];
+            if !matches!(stream.read(&mut buffer), Ok(1..)) {
+                return;
+            }
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            // an event goes out only once the one before has arrived
+            while let Ok(number) = asked.lock().unwrap().recv() {
+                let event = format!("data: {number}\n\n");
+                write!(stream, "{:x}\r\n{event}\r\n", event.len()).unwrap();
+            }
+        });
+        let web = Web::to(&node);
+        let mut command = Command::new("curl");
+        let url = format!("http://{}/events", web.at);
+        let mut curl = command.args(["-sSN", "--max-time", "60", version, &url]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(curl.stdout.take().unwrap()).lines();
+        for number in 0..20 {
+            ask.send(number).unwrap();
+            assert_eq!(lines.next().unwrap().unwrap(), format!("data: {number}"), "{version}");
+            assert_eq!(lines.next().unwrap().unwrap(), "");
+        }
+        curl.kill().unwrap();
+        curl.wait().unwrap();
+    }
 }

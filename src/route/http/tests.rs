@@ -360,7 +360,7 @@ fn asks() -> impl Strategy<Value = Vec<(String, String, String)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig { rng_seed: prop::test_runner::RngSeed::Fixed(1000), ..ProptestConfig::with_cases(1000) })]
 
     #[test]
     fn the_table_agrees_with_sorting_and_scanning(routes in routes(), asks in asks()) {
