@@ -47,6 +47,17 @@ fn sigterm_drains_and_ends_with_0_once_the_last_session_is_gone() {
 }
 
 #[test]
+fn control_yields_to_the_workers() {
+    let (gateway, _server, _stream, _) = with_a_session(Conf::new());
+    let threads = gateway.threads();
+    let (workers, control): (Vec<_>, Vec<_>) = threads.iter().partition(|(name, _)| name.starts_with("worker-") || name == "access-log");
+    let base = workers.first().expect("a worker").1;
+    assert!(workers.iter().all(|(_, nice)| *nice == base), "{threads:?}");
+    assert!(control.iter().any(|(name, _)| name == "tokio-rt-worker"), "the store has written: {threads:?}");
+    assert!(control.iter().all(|(_, nice)| *nice == (base + 10).min(19)), "{threads:?}");
+}
+
+#[test]
 fn a_hang_up_ends_nothing() {
     let (mut gateway, _server, mut stream, _) = with_a_session(Conf::new());
     gateway.signal(Signal::HUP);

@@ -112,6 +112,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         metrics: metrics.clone(),
     });
     let handles = (0..workers).map(|index| start_worker(index, &context)).collect::<anyhow::Result<Vec<_>>>()?;
+    runtime::yield_to_workers();
     let mut set = ListenSet::new(SetParts {
         cell: cell.clone(),
         ports: ports.clone(),

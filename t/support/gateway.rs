@@ -180,6 +180,18 @@ impl Gateway {
         Duration::from_millis(ticks * 10)
     }
 
+    /// The threads of the process: name and niceness.
+    pub fn threads(&self) -> Vec<(String, i32)> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        // a thread may end in between
+        let stats = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok());
+        let thread = |stat: String| {
+            let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+            Some((name.to_owned(), rest.split(' ').nth(16)?.parse().ok()?))
+        };
+        stats.map(|stat| thread(stat).expect("the form of proc_pid_stat(5)")).collect()
+    }
+
     /// The access log's lines that are complete.
     pub fn access_log(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir().join("access.log")).unwrap_or_default();
