@@ -9,10 +9,10 @@ use bytes::BufMut;
 use rustls::{AlertDescription, ServerConfig};
 use tokio::net::TcpStream;
 
+use super::alpn::Alpn;
 use super::channel::{Broken, Channel, WAITING};
 use super::client::Client;
 use super::hello::{Bad, Hello, LIMIT, Scan, Step};
-use super::server::Alpn;
 use super::words::Kind;
 
 /// What one read takes, in bytes. A usual hello fits, a post-quantum one as well.

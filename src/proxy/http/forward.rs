@@ -42,10 +42,10 @@ pub(super) async fn forward(
 ) -> Result<Answered, Reason> {
     let Some(target) = &route.target else { return Err(Reason::NoUpstream) };
     let mut patience = Patience::of(front, matched.timeout);
-    let host = asked::host(&head).unwrap_or_default();
-    let mut lease = lease((target, host), route, matched, &mut patience, account).await?;
+    let host = asked::host(&head).ok_or(Reason::BadRequest)?.to_owned();
+    let mut lease = lease((target, &host), route, matched, &mut patience, account).await?;
     let held = outward::expects(&mut head, &lease.link);
-    outward::transform(&mut head, front, route, target, &lease)?;
+    outward::transform(&mut head, &host, front, route, target, &lease)?;
     if lease.link.is_shared() {
         outward::to_h2(&mut head, if target.client().is_some() { Scheme::HTTPS } else { Scheme::HTTP })?;
     } else {

@@ -5,7 +5,6 @@ use hyper::http::request;
 use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
 use hyper::{Uri, Version};
 
-use super::asked;
 use super::secured::Secured;
 use super::serve::Front;
 use crate::base::reason::Reason;
@@ -16,8 +15,14 @@ use crate::upstream::Target;
 use crate::upstream::http::{Lease, Link};
 
 /// Makes of the client's head the one for the node.
-pub(super) fn transform(head: &mut request::Parts, front: &Front, route: &HttpRoute, target: &Target, lease: &Lease) -> Result<(), Reason> {
-    let host = asked::host(head).ok_or(Reason::BadRequest)?.to_owned();
+pub(super) fn transform(
+    head: &mut request::Parts,
+    host: &str,
+    front: &Front,
+    route: &HttpRoute,
+    target: &Target,
+    lease: &Lease,
+) -> Result<(), Reason> {
     let session = &front.session;
     let (node_authority, original_host) = match &target.spec().pass_host {
         PassHost::Pass => (&**lease.node.label(), true),
@@ -29,7 +34,7 @@ pub(super) fn transform(head: &mut request::Parts, front: &Front, route: &HttpRo
         local: session.local.0,
         secure: front.secure(),
         version: head.version,
-        host: &host,
+        host,
         node_authority,
         original_host,
         client_certificate: front.secured.as_ref().and_then(Secured::certificate),
