@@ -185,7 +185,7 @@ async fn dial(
         if let Some(version) = plan.announce {
             connected = announce(connected, session, version).await?;
         }
-        let channel = match target.client() {
+        let channel = match target.tunnel() {
             Some(client) => Some(secure(&mut connected, client, session, plan).await?),
             None => None,
         };
