@@ -283,6 +283,34 @@ fn nodes_are_spoken_to_with_tls() {
 }
 
 #[test]
+fn a_node_that_does_not_speak_tls_gives_way_to_the_next() {
+    let f = Fixture::new(|conf| conf);
+    let behind = tls::server(&f.authority.issue("behind", "DNS:node.test"), None);
+    // one says hello in clear, one cannot be reached
+    let mut up = upstream(&[&f.node(1), &format!("127.0.0.1:{}", ports::free()), &behind.node()]);
+    up["scheme"] = json!("tls");
+    f.put("stream_routes", "1", &json!({"upstream": up}));
+    for _ in 0..6 {
+        assert_eq!(client::send(f.plain), b"hello apisix_backend\n", "e.5");
+    }
+    let failures = |reason: &str| f.gateway.count("sluice_upstream_connect_failures_total", &[("route", "1"), ("reason", reason)]);
+    assert!(failures("upstream_tls") > 0 && failures("upstream_refused") > 0);
+    soon("counted", || f.gateway.closed_for("1", "ok") == 6);
+    // no more tries than are allowed
+    up["retries"] = json!(0);
+    up["nodes"] = json!([
+        {"host": "127.0.0.1", "port": f.hello.addr.port(), "weight": 1, "priority": 1},
+        {"host": "127.0.0.1", "port": behind.addr.port(), "weight": 1},
+    ]);
+    f.put("stream_routes", "1", &json!({"upstream": up}));
+    assert!(silent(f.plain));
+    soon("counted", || f.gateway.closed_for("1", "upstream_tls") == 1);
+    up["retries"] = json!(1);
+    f.put("stream_routes", "1", &json!({"upstream": up}));
+    assert_eq!(client::send(f.plain), b"hello apisix_backend\n", "to the lower priority");
+}
+
+#[test]
 fn a_verified_node_has_a_certificate_of_the_authority_for_its_name() {
     let f = Fixture::new(|conf| conf);
     let behind = tls::server(&f.authority.issue("behind", "DNS:node.test,IP:127.0.0.1"), None);
