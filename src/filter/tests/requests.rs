@@ -411,7 +411,9 @@ proptest! {
 
 #[test]
 fn an_absolute_target_without_a_path_gets_one() {
-    for (target, expected) in [("http://in.example:5001?a=v", "GET /?a=v"), ("http://in.example:5001", "GET /"), ("http://in.example:5001/x?", "GET /x?")] {
+    for (target, expected) in
+        [("http://in.example:5001?a=v", "GET /?a=v"), ("http://in.example:5001", "GET /"), ("http://in.example:5001/x?", "GET /x?")]
+    {
         assert_eq!(sent(&Transforms::default(), request(&format!("GET {target}"), &LINES), &facts())[0], expected, "{target}");
     }
 }

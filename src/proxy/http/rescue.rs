@@ -49,6 +49,11 @@ impl Speaks {
         Self { version: head.version, grpc }
     }
 
+    /// Whether it is HTTP/1.0, which has no chunks.
+    pub(super) fn is_10(self) -> bool {
+        self.version < Version::HTTP_11
+    }
+
     /// Whether it is gRPC.
     pub(super) const fn grpc(self) -> bool {
         self.grpc
