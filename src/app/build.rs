@@ -171,7 +171,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let banner = Banner {
         instance,
         store: store_name(&conf.provider),
-        revision: 0,
+        revision: None,
         workers,
         ports: Vec::new(),
         admin: conf.admin.as_ref().map(|a| a.listen),
@@ -197,7 +197,7 @@ impl Gateway {
     }
 
     fn greet(&mut self) {
-        self.banner.revision = self.applied.revision().unwrap_or(0);
+        self.banner.revision = self.applied.revision();
         self.banner.ports = self.ports.list();
         eprint!("{}", self.banner);
     }
@@ -284,5 +284,8 @@ fn start_access_log(conf: &Conf, instance: &str, metrics: &Metrics) -> anyhow::R
         conf::AccessFormat::Logfmt => AccessFormat::Logfmt,
     };
     let access = AccessConf { format, path: conf.access_log.path.clone(), sample: conf.access_log.sample, instance: instance.into() };
-    AccessLog::start(&access, metrics).context("telemetry.access_log.path")
+    AccessLog::start(&access, metrics).with_context(|| {
+        let path = access.path.as_deref().map(|path| path.display().to_string());
+        format!("telemetry.access_log.path: {}", path.unwrap_or_default())
+    })
 }
