@@ -63,13 +63,13 @@ pub(super) struct Gateway {
 #[expect(clippy::too_many_lines, reason = "the whole wiring is to be seen on one page")]
 pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let mut stop = Stop::new()?;
-    let level = start_log(&conf)?;
+    let metrics = Metrics::new().context("metrics")?;
+    let level = start_log(&conf, &metrics)?;
     let instance = instance::name(&conf);
     let descriptors = raise_descriptors();
     let (trigger, watch) = crate::base::drain::drain();
 
     // ground and materials
-    let metrics = Metrics::new().context("metrics")?;
     metrics.set_build_info(env!("CARGO_PKG_VERSION"), SystemTime::now());
     let access = start_access_log(&conf, &instance, &metrics)?;
     stop.reopens(access.clone());
@@ -199,7 +199,7 @@ impl Gateway {
     fn greet(&mut self) {
         self.banner.revision = self.applied.revision();
         self.banner.ports = self.ports.list();
-        eprint!("{}", self.banner);
+        log::print(&self.banner.to_string());
     }
 
     async fn end(mut self, signal: &'static str) -> anyhow::Result<()> {
@@ -263,12 +263,12 @@ fn static_objects(conf: &Conf) -> Vec<(Key, serde_json::Value)> {
     conf.listeners.iter().map(|l| (Key::new(Kind::Listener, l.id.clone()), l.value.clone())).collect()
 }
 
-fn start_log(conf: &Conf) -> anyhow::Result<LogLevel> {
+fn start_log(conf: &Conf, metrics: &Metrics) -> anyhow::Result<LogLevel> {
     let format = match conf.log.format {
         conf::LogFormat::Text => LogFormat::Text,
         conf::LogFormat::Json => LogFormat::Json,
     };
-    let level = log::init(&conf.log.level.to_string(), format)?;
+    let level = log::init(&conf.log.level.to_string(), format, metrics)?;
     for notice in &conf.notices {
         tracing::warn!(%notice, "configuration");
     }

@@ -54,7 +54,11 @@ pub(super) fn seal(conf: &Conf, text: &str) -> anyhow::Result<String> {
     if keyring.is_empty() {
         anyhow::bail!("there is no keyring: set gateway.data_encryption.keyring");
     }
-    let clear = if is_pem(text) { Secret::new(text.into()) } else { keyring.open(text, PRIVATE_KEY)? };
+    let clear = if is_pem(text) {
+        Secret::new(text.into())
+    } else {
+        keyring.open(text, PRIVATE_KEY).context("this is no private key in PEM; as sealed text")?
+    };
     check::key(clear.reveal())?;
     Ok(keyring.seal(clear.reveal(), PRIVATE_KEY)?)
 }
@@ -88,6 +92,13 @@ mod tests {
         std::fs::write(dir.path().join("seal.key"), "").unwrap();
         let error = open(&conf(dir.path(), "null")).unwrap_err().to_string();
         assert!(error.contains("seal.key holds no key to seal with: restore a copy") && error.contains("are lost"), "{error}");
+    }
+
+    #[test]
+    fn what_is_neither_a_key_nor_sealed_is_told_as_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = seal(&conf(dir.path(), "null"), "site.key").unwrap_err();
+        assert_eq!(format!("{error:#}"), "this is no private key in PEM; as sealed text: failed to decrypt previous encrypted key");
     }
 
     #[test]

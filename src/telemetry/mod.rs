@@ -6,6 +6,7 @@ mod families;
 pub mod log;
 mod process;
 mod series;
+mod sink;
 pub mod stamp;
 
 pub use access::{AccessConf, AccessFormat, AccessLog, HttpRecord, Record};
