@@ -7,6 +7,7 @@ mod line;
 pub mod log;
 mod process;
 mod series;
+mod sink;
 pub mod stamp;
 
 pub use access::{AccessConf, AccessLog};
