@@ -5,6 +5,7 @@ use hyper::http::request;
 use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
 use hyper::{Uri, Version};
 
+use super::asked;
 use super::secured::Secured;
 use super::serve::Front;
 use crate::base::reason::Reason;
@@ -14,15 +15,18 @@ use crate::snapshot::HttpRoute;
 use crate::upstream::Target;
 use crate::upstream::http::{Lease, Link};
 
+/// The authority that [`transform`] will give a request; `None`: what its node is called.
+pub(super) fn authority<'a>(head: &'a request::Parts, route: &'a HttpRoute, target: &'a Target) -> Option<&'a str> {
+    // a node in clear is asked for no name
+    target.client()?;
+    let pass_host = &target.spec().pass_host;
+    let host = route.transforms.host(asked::host(head)?, *pass_host == PassHost::Pass);
+    host.or(if let PassHost::Rewrite(authority) = pass_host { Some(authority) } else { None })
+}
+
 /// Makes of the client's head the one for the node.
-pub(super) fn transform(
-    head: &mut request::Parts,
-    host: &str,
-    front: &Front,
-    route: &HttpRoute,
-    target: &Target,
-    lease: &Lease,
-) -> Result<(), Reason> {
+pub(super) fn transform(head: &mut request::Parts, front: &Front, route: &HttpRoute, target: &Target, lease: &Lease) -> Result<(), Reason> {
+    let host = asked::host(head).ok_or(Reason::BadRequest)?.to_owned();
     let session = &front.session;
     let (node_authority, original_host) = match &target.spec().pass_host {
         PassHost::Pass => (&**lease.node.label(), true),
@@ -34,7 +38,7 @@ pub(super) fn transform(
         local: session.local.0,
         secure: front.secure(),
         version: head.version,
-        host,
+        host: &host,
         node_authority,
         original_host,
         client_certificate: front.secured.as_ref().and_then(Secured::certificate),
