@@ -174,7 +174,7 @@ fn what_a_client_is_told_of_a_limit_is_not_transformed() {
     let transforms =
         json!([{"ResponseHeader": "H", "Set": "v", "When": "Always"}, {"ResponseHeaderRemove": "Retry-After", "When": "Always"}]);
     let limit = json!({"policy": "fixed_window", "permit_limit": 1, "window": "1h"});
-    let route = json!({"upstream": super::to(&[&a]), "transforms": transforms, "limit": limit, "max_body_size": 3});
+    let route = json!({"upstream": to(&[&a]), "transforms": transforms, "limit": limit, "max_body_size": 3});
     web.route("r", &route);
     let (passed, refused) = (web.curl("/", &[]), web.curl("/", &[]));
     assert_eq!((passed.status, passed.line("h")), (200, Some("v")));
