@@ -27,6 +27,8 @@ pub struct Outgoing {
     held: bool,
     bound: Option<Bound>,
     unread: Option<Arc<dyn Unread>>,
+    /// Whether it comes on a stream of HTTP/2.
+    is_stream: bool,
 }
 
 /// Why a body does not come to its end.
@@ -35,6 +37,9 @@ pub enum Torn {
     /// The client's doing.
     #[error("the client's body broke off: {0}")]
     Client(#[from] hyper::Error),
+    /// The client broke off a stream of HTTP/2, and called that no error.
+    #[error("the client's body broke off")]
+    Cut,
     /// It went on beyond its bound.
     #[error("the client's body is too large")]
     TooLarge,
@@ -85,19 +90,26 @@ enum Source {
 impl Outgoing {
     /// No body.
     pub const fn none() -> Self {
-        Self { source: Source::None, meter: None, held: false, bound: None, unread: None }
+        Self { source: Source::None, meter: None, held: false, bound: None, unread: None, is_stream: false }
     }
 
     /// The client's body, counted as it goes. A held one is kept back until the node asked for it (`Expect: 100-continue`, RFC 9110
     /// 10.1.1); only connections of HTTP/1.1 are told of that. With a bound, what would cross it is not passed on.
     pub const fn client(body: Incoming, meter: Option<Meter>, held: bool, bound: Option<Bound>) -> Self {
-        Self { source: Source::Client(body), meter, held, bound, unread: None }
+        Self { source: Source::Client(body), meter, held, bound, unread: None, is_stream: false }
     }
 
     /// The same, and who takes what nobody reads of it.
     #[must_use]
     pub fn left_to(mut self, unread: Arc<dyn Unread>) -> Self {
         self.unread = Some(unread);
+        self
+    }
+
+    /// The same of a client of HTTP/2. Its body is whole if its stream says so: one that was reset without an error ends like any other.
+    #[must_use]
+    pub const fn on_stream(mut self, is_stream: bool) -> Self {
+        self.is_stream = is_stream;
         self
     }
 
@@ -108,7 +120,7 @@ impl Outgoing {
 
     /// A body that was read before. Its bytes have been counted.
     pub const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(bytes), meter: None, held: false, bound: None, unread: None }
+        Self { source: Source::Whole(bytes), meter: None, held: false, bound: None, unread: None, is_stream: false }
     }
 }
 
@@ -145,7 +157,11 @@ impl Body for Outgoing {
                 Poll::Ready(if bytes.is_empty() { None } else { Some(Ok(Frame::data(bytes))) })
             }
             Source::Client(body) => {
-                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+                if frame.is_none() && this.is_stream && !body.is_end_stream() {
+                    this.source = Source::None;
+                    return Poll::Ready(Some(Err(Torn::Cut)));
+                }
                 if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref) {
                     if let Some(Err(torn)) = this.bound.as_mut().map(|bound| bound.take(data.len())) {
                         return Poll::Ready(Some(Err(torn)));
