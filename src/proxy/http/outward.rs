@@ -52,10 +52,12 @@ fn without_usual_port(label: &str, secure: bool) -> &str {
     label.strip_suffix(if secure { ":443" } else { ":80" }).unwrap_or(label)
 }
 
-/// Whether the body waits until the node asks for it. Where one side speaks HTTP/2, the question or its answer is lost: then it does not.
+/// Whether the body waits until the node asks for it. Where one side speaks HTTP/2, the question or its answer is lost: then it does
+/// not. Nor where the client speaks HTTP/1.0, from which the question means nothing (RFC 9110, 10.1.1), or asks for something else.
 pub(super) fn expects(head: &mut request::Parts, link: &Link) -> bool {
-    let expects = head.headers.contains_key(EXPECT);
-    if expects && (link.is_shared() || head.version >= Version::HTTP_2) {
+    let Some(expected) = head.headers.get(EXPECT) else { return false };
+    let expects = expected.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if link.is_shared() || head.version != Version::HTTP_11 {
         head.headers.remove(EXPECT);
         return false;
     }

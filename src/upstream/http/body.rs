@@ -1,15 +1,21 @@
 //! The body of a request on its way to a node: the client's own, streamed and counted, and held back where the node has to ask
 //! for it first, and broken off where it is longer than it may be.
 
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
 
 use crate::base::meter::{ByteMeter, Direction};
+
+/// How long a node may take to ask for a body that waits for that: what curl and .NET wait.
+const ASKED: Duration = Duration::from_secs(1);
 
 /// Who counts the bytes of a body.
 pub type Meter = Arc<dyn ByteMeter + Send + Sync>;
@@ -24,7 +30,8 @@ pub trait Unread: Send + Sync {
 pub struct Outgoing {
     source: Source,
     meter: Option<Meter>,
-    held: bool,
+    /// Until when it is kept back.
+    held: Option<Pin<Box<Sleep>>>,
     bound: Option<Bound>,
     unread: Option<Arc<dyn Unread>>,
     /// Whether it comes on a stream of HTTP/2.
@@ -90,12 +97,14 @@ enum Source {
 impl Outgoing {
     /// No body.
     pub const fn none() -> Self {
-        Self { source: Source::None, meter: None, held: false, bound: None, unread: None, is_stream: false }
+        Self { source: Source::None, meter: None, held: None, bound: None, unread: None, is_stream: false }
     }
 
     /// The client's body, counted as it goes. A held one is kept back until the node asked for it (`Expect: 100-continue`, RFC 9110
-    /// 10.1.1); only connections of HTTP/1.1 are told of that. With a bound, what would cross it is not passed on.
-    pub const fn client(body: Incoming, meter: Option<Meter>, held: bool, bound: Option<Bound>) -> Self {
+    /// 10.1.1), but not for long, as many nodes never ask; only connections of HTTP/1.1 are told of that. With a bound, what would cross it
+    /// is not passed on.
+    pub fn client(body: Incoming, meter: Option<Meter>, held: bool, bound: Option<Bound>) -> Self {
+        let held = held.then(|| Box::pin(sleep(ASKED)));
         Self { source: Source::Client(body), meter, held, bound, unread: None, is_stream: false }
     }
 
@@ -114,13 +123,13 @@ impl Outgoing {
     }
 
     /// The body may go. Whoever polls it has to poll it again.
-    pub(super) const fn open(&mut self) {
-        self.held = false;
+    pub(super) fn open(&mut self) {
+        self.held = None;
     }
 
     /// A body that was read before. Its bytes have been counted.
     pub const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(bytes), meter: None, held: false, bound: None, unread: None, is_stream: false }
+        Self { source: Source::Whole(bytes), meter: None, held: None, bound: None, unread: None, is_stream: false }
     }
 }
 
@@ -147,8 +156,9 @@ impl Body for Outgoing {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Torn>>> {
         let this = &mut *self;
-        if this.held {
-            return Poll::Pending;
+        if let Some(held) = &mut this.held {
+            std::task::ready!(held.as_mut().poll(cx));
+            this.held = None;
         }
         match &mut this.source {
             Source::None => Poll::Ready(None),
