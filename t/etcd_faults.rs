@@ -376,6 +376,26 @@ fn a_password_that_is_wrong_from_the_start() {
     assert!(!wrong.log().contains("guess"), "no password in the log");
 }
 
+/// The first reason is not the one that lasts, and the log has both, each once.
+#[test]
+fn an_etcd_that_lets_nobody_in_once_it_is_up_is_told_as_that() {
+    let mut etcd = Etcd::start();
+    etcd.enable_auth("gateway", "secret", "/sluice");
+    etcd.kill9(0);
+    let mut conf = Conf::new().tcp(ports::free()).etcd(&etcd.urls(), "early");
+    conf.etcd_login = Some(("gateway".into(), "guess".into()));
+    let gateway = Gateway::launch(&[], conf);
+    let told = |text: &str| gateway.log().lines().filter(|line| line.contains("reconcile") && line.contains(text)).count();
+    soon("it is not there", || told("Connection refused") == 1);
+    etcd.spawn(0);
+    soon("it lets nobody in", || told("authentication failed") == 1);
+    let tries = || gateway.count("sluice_store_errors_total", &[("op", "subscribe")]);
+    let before = tries();
+    soon("it is asked again", || tries() >= before + 2);
+    assert_eq!((told("Connection refused"), told("authentication failed")), (1, 1), "{}", gateway.log());
+    assert_eq!(told("goes on serving"), 0, "nothing ever served");
+}
+
 /// A gateway that has seen what a backup does not have; then etcd is put back to the backup, while the gateway is cut off.
 fn restored(what: &str, writes_after: u32) {
     let (mut scene, valves) = Scene::behind(Etcd::start());

@@ -50,7 +50,8 @@ fn sigterm_drains_and_ends_with_0_once_the_last_session_is_gone() {
 fn control_yields_to_the_workers() {
     let (gateway, _server, _stream, _) = with_a_session(Conf::new());
     let threads = gateway.threads();
-    let (workers, control): (Vec<_>, Vec<_>) = threads.iter().partition(|(name, _)| name.starts_with("worker-") || name == "access-log");
+    let (workers, control): (Vec<_>, Vec<_>) =
+        threads.iter().partition(|(name, _)| name.starts_with("worker-") || name == "access-log" || name == "log");
     let base = workers.first().expect("a worker").1;
     assert!(workers.iter().all(|(_, nice)| *nice == base), "{threads:?}");
     assert!(control.iter().any(|(name, _)| name == "tokio-rt-worker"), "the store has written: {threads:?}");
@@ -64,6 +65,33 @@ fn a_hang_up_ends_nothing() {
     soon("the hang-up is told of", || gateway.log().contains("SIGHUP is not a reload"));
     client::ping(&mut stream, b"still here").expect("the session goes on");
     assert!(gateway.alive());
+}
+
+/// Runs a program whose standard error is a small pipe that nobody ever reads: a collector of logs that hangs.
+const UNREAD: &str = "import fcntl, os, sys
+r, w = os.pipe()
+fcntl.fcntl(w, 1031, 4096)
+os.set_inheritable(r, True)
+os.dup2(w, 2)
+os.execvp(sys.argv[1], sys.argv[1:])";
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let server = servers::echo();
+    let port = ports::free();
+    let mut gateway = Gateway::start_under(&["python3", "-c", UNREAD], Conf::new().tcp(port).drain_timeout("60s"));
+    gateway.put_live("stream_routes", "r", &json!({"upstream": upstream(&[&server.node()])}));
+    let mut stream = session(port).expect("a session");
+    // a line of more than 100 bytes each
+    for _ in 0..100 {
+        gateway.put_live("upstreams", "u", &upstream(&[]));
+        client::ping(&mut stream, b"x").expect("the session goes on");
+    }
+    session(port).expect("new ones are served");
+    assert_eq!(gateway.readyz().map(|answer| answer.status), Some(200));
+    drop(stream);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
 }
 
 #[test]

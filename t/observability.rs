@@ -145,7 +145,9 @@ fn what_should_never_happen_is_exported_as_zero() {
     for word in ["descriptors", "memory"] {
         zero("sluice_accept_pauses_total", "resource", word);
     }
-    zero("sluice_log_dropped_total", "sink", "access");
+    for sink in ["access", "log"] {
+        zero("sluice_log_dropped_total", "sink", sink);
+    }
     for task in sheet::tasks() {
         zero("sluice_task_panics_total", "task", &task);
     }

@@ -190,3 +190,35 @@ async fn tls_shows_our_certificate_and_verifies_theirs() {
     let absent = EtcdTls { ca: Some(PathBuf::from("/nowhere/ca.crt")), ..good };
     assert!(matches!(store(absent).await, Err(StoreError::Unusable { path, .. }) if path == "/nowhere/ca.crt"));
 }
+
+#[tokio::test]
+async fn a_file_of_tls_that_cannot_be_used_is_named_with_its_fault() {
+    let authority = Authority::new();
+    let (ours, others) = (authority.issue("ours", "DNS:gateway"), authority.issue("others", "DNS:gateway"));
+    let tls = EtcdTls { identity: Some(ours.clone()), ca: Some(authority.cert()), sni: None, unverified: false };
+    let refused = async |tls: EtcdTls| {
+        let hosts = vec!["https://127.0.0.1:1".to_owned()];
+        let timeout = Duration::from_secs(1);
+        let options = EtcdOptions { hosts, timeout, user: None, tls: Some(tls), prefix: "/s".to_owned(), last_good: None };
+        Client::new(&options, Metrics::new().unwrap()).await.err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(tls.clone()).await, None);
+    let (cert, key) = (ours.0.display(), ours.1.display());
+    for (tls, expected) in [
+        (EtcdTls { ca: Some(ours.1.clone()), ..tls.clone() }, format!("{key} cannot be used: there is no certificate in PEM in it")),
+        (
+            EtcdTls { identity: Some((ours.1.clone(), ours.1.clone())), ..tls.clone() },
+            format!("{key} cannot be used: there is no certificate in PEM in it"),
+        ),
+        (
+            EtcdTls { identity: Some((ours.0.clone(), ours.0.clone())), ..tls.clone() },
+            format!("{cert} cannot be used: there is no private key in PEM in it"),
+        ),
+        (
+            EtcdTls { identity: Some((ours.0.clone(), others.1.clone())), ..tls.clone() },
+            format!("{} cannot be used: it is not the key of {cert}", others.1.display()),
+        ),
+    ] {
+        assert_eq!(refused(tls).await, Some(expected));
+    }
+}

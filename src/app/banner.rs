@@ -11,7 +11,8 @@ use crate::live::listeners::{PortState, PortStatus};
 pub(super) struct Banner {
     pub(super) instance: String,
     pub(super) store: String,
-    pub(super) revision: u64,
+    /// Of the configuration that serves, if there is one yet.
+    pub(super) revision: Option<u64>,
     pub(super) workers: usize,
     pub(super) ports: Vec<PortStatus>,
     pub(super) admin: Option<SocketAddr>,
@@ -23,7 +24,10 @@ pub(super) struct Banner {
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "sluice {}, instance {}, {} workers", env!("CARGO_PKG_VERSION"), self.instance, self.workers)?;
-        writeln!(f, "  store     {}, revision {}", self.store, self.revision)?;
+        match self.revision {
+            Some(revision) => writeln!(f, "  store     {}, revision {revision}", self.store)?,
+            None => writeln!(f, "  store     {}: nothing was read yet, so no listener is open", self.store)?,
+        }
         for port in &self.ports {
             write!(f, "  listener  {} {} ({})", port.port, port.state.as_str(), port.listener)?;
             match &port.state {

@@ -63,13 +63,13 @@ pub(super) struct Gateway {
 #[expect(clippy::too_many_lines, reason = "the whole wiring is to be seen on one page")]
 pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let mut stop = Stop::new()?;
-    let level = start_log(&conf)?;
+    let metrics = Metrics::new().context("metrics")?;
+    let level = start_log(&conf, &metrics)?;
     let instance = instance::name(&conf);
     let descriptors = raise_descriptors();
     let (trigger, watch) = crate::base::drain::drain();
 
     // ground and materials
-    let metrics = Metrics::new().context("metrics")?;
     metrics.set_build_info(env!("CARGO_PKG_VERSION"), SystemTime::now());
     let access = start_access_log(&conf, &instance, &metrics)?;
     stop.reopens(access.clone());
@@ -171,7 +171,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
     let banner = Banner {
         instance,
         store: store_name(&conf.provider),
-        revision: 0,
+        revision: None,
         workers,
         ports: Vec::new(),
         admin: conf.admin.as_ref().map(|a| a.listen),
@@ -197,9 +197,9 @@ impl Gateway {
     }
 
     fn greet(&mut self) {
-        self.banner.revision = self.applied.revision().unwrap_or(0);
+        self.banner.revision = self.applied.revision();
         self.banner.ports = self.ports.list();
-        eprint!("{}", self.banner);
+        log::print(&self.banner.to_string());
     }
 
     async fn end(mut self, signal: &'static str) -> anyhow::Result<()> {
@@ -263,12 +263,12 @@ fn static_objects(conf: &Conf) -> Vec<(Key, serde_json::Value)> {
     conf.listeners.iter().map(|l| (Key::new(Kind::Listener, l.id.clone()), l.value.clone())).collect()
 }
 
-fn start_log(conf: &Conf) -> anyhow::Result<LogLevel> {
+fn start_log(conf: &Conf, metrics: &Metrics) -> anyhow::Result<LogLevel> {
     let format = match conf.log.format {
         conf::LogFormat::Text => LogFormat::Text,
         conf::LogFormat::Json => LogFormat::Json,
     };
-    let level = log::init(&conf.log.level.to_string(), format)?;
+    let level = log::init(&conf.log.level.to_string(), format, metrics)?;
     for notice in &conf.notices {
         tracing::warn!(%notice, "configuration");
     }
@@ -284,5 +284,8 @@ fn start_access_log(conf: &Conf, instance: &str, metrics: &Metrics) -> anyhow::R
         conf::AccessFormat::Logfmt => AccessFormat::Logfmt,
     };
     let access = AccessConf { format, path: conf.access_log.path.clone(), sample: conf.access_log.sample, instance: instance.into() };
-    AccessLog::start(&access, metrics).context("telemetry.access_log.path")
+    AccessLog::start(&access, metrics).with_context(|| {
+        let path = access.path.as_deref().map(|path| path.display().to_string());
+        format!("telemetry.access_log.path: {}", path.unwrap_or_default())
+    })
 }

@@ -107,7 +107,7 @@ async fn bind(addr: SocketAddr, key: &'static str) -> anyhow::Result<TcpListener
 }
 
 fn keys(conf: &conf::AdminConf, file: Option<&PathBuf>) -> anyhow::Result<admin::Keys> {
-    let generated = file.map(|f| secret_file::load_or_create(f, "Admin key")).transpose()?;
+    let generated = file.map(|f| secret_file::load_or_create(f, "Admin key", "remove it and a new one is made")).transpose()?;
     let key = |k: &conf::AdminKey| {
         let secret = k.key.clone().or_else(|| generated.clone())?;
         let role = match k.role {

@@ -9,6 +9,9 @@ use crate::base::seal::Keyring;
 use crate::base::secret::Secret;
 use crate::conf::{Conf, Provider};
 
+/// A new key opens nothing that the lost one has sealed.
+const RESTORE: &str = "restore a copy. Removed, it is made anew, and the private keys that it sealed in the store are lost";
+
 /// Where the key lies that was made: beside the store's file.
 fn path(store: &Path) -> PathBuf {
     store.with_file_name("seal.key")
@@ -21,7 +24,7 @@ pub(super) fn open(conf: &Conf) -> anyhow::Result<Keyring> {
     if let Provider::Embedded { path: store } = &conf.provider {
         let file = path(store);
         if entries.is_empty() || file.exists() {
-            entries.push(secret_file::load_or_create(&file, "key to seal with")?);
+            entries.push(secret_file::load_or_create(&file, "key to seal with", RESTORE)?);
         }
     }
     Keyring::new(entries.iter().map(|entry| entry.reveal().as_bytes())).context("gateway.data_encryption.keyring")
@@ -51,7 +54,11 @@ pub(super) fn seal(conf: &Conf, text: &str) -> anyhow::Result<String> {
     if keyring.is_empty() {
         anyhow::bail!("there is no keyring: set gateway.data_encryption.keyring");
     }
-    let clear = if is_pem(text) { Secret::new(text.into()) } else { keyring.open(text, PRIVATE_KEY)? };
+    let clear = if is_pem(text) {
+        Secret::new(text.into())
+    } else {
+        keyring.open(text, PRIVATE_KEY).context("this is no private key in PEM; as sealed text")?
+    };
     check::key(clear.reveal())?;
     Ok(keyring.seal(clear.reveal(), PRIVATE_KEY)?)
 }
@@ -77,6 +84,21 @@ mod tests {
         let both = open(&conf(dir.path(), "[\"0123456789abcdef\"]")).unwrap();
         assert_eq!(**both.open(&sealed, b"").unwrap().reveal(), *"x");
         assert!(!both.is_current(&sealed));
+    }
+
+    #[test]
+    fn a_key_that_was_emptied_is_not_to_be_thrown_away_lightly() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("seal.key"), "").unwrap();
+        let error = open(&conf(dir.path(), "null")).unwrap_err().to_string();
+        assert!(error.contains("seal.key holds no key to seal with: restore a copy") && error.contains("are lost"), "{error}");
+    }
+
+    #[test]
+    fn what_is_neither_a_key_nor_sealed_is_told_as_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = seal(&conf(dir.path(), "null"), "site.key").unwrap_err();
+        assert_eq!(format!("{error:#}"), "this is no private key in PEM; as sealed text: failed to decrypt previous encrypted key");
     }
 
     #[test]

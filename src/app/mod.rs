@@ -10,6 +10,8 @@ mod limits;
 mod runtime;
 mod secret_file;
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -17,11 +19,18 @@ use crate::base::id::{Key, Kind};
 use crate::conf::Conf;
 use crate::control::ingest::{Ingest, Verdict};
 use crate::schema::Schemas;
+use crate::telemetry::log;
+
+/// How long the last lines of the log may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Runs the gateway until it is told to stop (SIGTERM or SIGINT). Returns after the drain; an error is a failed start.
 pub fn run(conf: Conf) -> anyhow::Result<()> {
     let control = runtime::control().context("the control runtime")?;
-    control.block_on(async { build::build(conf).await?.serve().await })
+    let ended = control.block_on(async { build::build(conf).await?.serve().await });
+    // an error is printed behind what led to it
+    log::flush(LAST_LINES);
+    ended
 }
 
 /// What would be refused of the file's own listeners, a line for each.

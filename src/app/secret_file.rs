@@ -12,8 +12,8 @@ use crate::base::secret::Secret;
 const LENGTH: usize = 32;
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Reads the secret, or makes it. `what` it is, for errors.
-pub(super) fn load_or_create(path: &Path, what: &str) -> anyhow::Result<Secret<String>> {
+/// Reads the secret, or makes it. `what` it is and what is to be done `otherwise`, for errors: a file that holds none was one once.
+pub(super) fn load_or_create(path: &Path, what: &str, otherwise: &str) -> anyhow::Result<Secret<String>> {
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     }
@@ -31,7 +31,7 @@ pub(super) fn load_or_create(path: &Path, what: &str) -> anyhow::Result<Secret<S
             let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
             let key = text.trim();
             if key.len() < 16 {
-                bail!("{} holds no {what}: remove it and a new one is made", path.display());
+                bail!("{} holds no {what}: {otherwise}", path.display());
             }
             Ok(Secret::new(key.to_owned()))
         }
@@ -62,9 +62,9 @@ mod tests {
     fn a_key_is_made_once_and_only_its_owner_reads_it() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("admin.key");
-        let made = load_or_create(&file, "key").unwrap();
+        let made = load_or_create(&file, "key", "").unwrap();
         assert_eq!(made.reveal().len(), LENGTH);
-        assert!(load_or_create(&file, "key").unwrap() == made);
+        assert!(load_or_create(&file, "key", "").unwrap() == made);
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -73,6 +73,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("admin.key");
         std::fs::write(&file, "\n").unwrap();
-        assert!(load_or_create(&file, "key").is_err());
+        assert!(load_or_create(&file, "key", "").is_err());
     }
 }

@@ -13,7 +13,7 @@ use super::status::StatusHandle;
 use crate::base::id::Key;
 use crate::snapshot::cell::Cell;
 use crate::snapshot::{Registries, View, build};
-use crate::store::{Event, Store, Subscription};
+use crate::store::{Event, Reasons, Store, Subscription};
 use crate::telemetry::Metrics;
 
 /// The waits before the store is asked again, from the shortest to the longest.
@@ -53,8 +53,8 @@ pub struct Reconciler {
     published: Option<u64>,
     /// Somebody still reads an old snapshot.
     retired: bool,
-    /// The store did not answer when it was last asked.
-    down: bool,
+    /// Why the store does not answer, as far as it was told; empty: it does.
+    down: Reasons,
 }
 
 impl Reconciler {
@@ -67,7 +67,7 @@ impl Reconciler {
         for (key, value) in &parts.static_objects {
             ledger.enter(key.clone(), value.clone());
         }
-        Self { parts, ledger, pace: Pace::default(), published: None, retired: false, down: false }
+        Self { parts, ledger, pace: Pace::default(), published: None, retired: false, down: Reasons::default() }
     }
 
     /// Runs for ever; subscribes again, with growing waits, whenever a subscription fails or ends. Dropping it stops the
@@ -145,16 +145,26 @@ impl Reconciler {
     fn found(&mut self) {
         // an event need not come from the store: it may be the last good set
         self.parts.metrics.set_store_up(self.parts.store.standing().up);
-        if std::mem::take(&mut self.down) {
+        if !self.down.is_empty() {
+            self.down.clear();
             tracing::info!("store answers again");
         }
     }
 
+    /// Tells each new reason: the first one (a refused connection) need not be the one that lasts (a wrong password).
     fn lost(&mut self, reason: &str) {
         self.parts.metrics.set_store_up(false);
         self.parts.metrics.count_store_error("subscribe");
-        if !std::mem::replace(&mut self.down, true) {
+        let is_first = self.down.is_empty();
+        if !self.down.is_news(reason) {
+            return;
+        }
+        if self.published.is_none() {
+            tracing::warn!(reason, "the store does not answer; nothing is served until it does");
+        } else if is_first {
             tracing::warn!(reason, "store lost; what was applied goes on serving");
+        } else {
+            tracing::warn!(reason, "store stays lost");
         }
     }
 }

@@ -52,7 +52,12 @@ impl Embedded {
     /// Errors: `InUse`, `Unusable` (damaged, foreign, not permitted), `Unavailable` (no space, I/O errors).
     pub async fn open(path: &Path, metrics: Metrics) -> Result<Self, StoreError> {
         let owned = path.to_owned();
-        let place = blocking(move || Place::take(&owned)).await.and_then(|taken| taken);
+        let taken = blocking(move || {
+            let place = Place::take(&owned)?;
+            place.refuse_empty()?;
+            Ok(place)
+        });
+        let place = taken.await.and_then(|taken| taken);
         let place = place.map_err(|fault| refusal(&path.display().to_string(), &fault))?;
         Self::with_backend(path, move || place.open(), metrics).await
     }

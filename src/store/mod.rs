@@ -8,6 +8,7 @@ mod feed;
 mod image;
 mod last_good;
 mod memory;
+mod reasons;
 mod sweep;
 pub mod watch;
 
@@ -21,6 +22,7 @@ pub use embedded::Embedded;
 pub use etcd::{Etcd, EtcdOptions, EtcdTls};
 pub use feed::BACKLOG;
 pub use memory::Memory;
+pub use reasons::Reasons;
 
 /// A point in the store's history. Every committed transaction makes exactly one; 0 is the empty store.
 pub type Revision = u64;

@@ -1,12 +1,22 @@
 //! The process's own log: text or JSON lines to standard error, at a level that can be changed while it runs. Session records
-//! are not log lines; they are in `access`.
+//! are not log lines; they are in `access`. How lines get there is in `sink`.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use super::Metrics;
+use super::sink::Sink;
+
+/// The log of the process, once it has one.
+static SINK: OnceLock<Sink> = OnceLock::new();
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +37,9 @@ pub enum LogError {
     /// Someone has set up a log already, or taken it down.
     #[error("the log is not ours to set: {0}")]
     Taken(String),
+    /// There is no way to standard error.
+    #[error("the log cannot be written: {0}")]
+    Sink(String),
 }
 
 /// Changes the level of the log. Cheap to clone; all clones are one log.
@@ -45,11 +58,32 @@ impl LogLevel {
     }
 }
 
-/// Makes standard error the log of the process. Works once in a process.
-pub fn init(level: &str, format: LogFormat) -> Result<LogLevel, LogError> {
-    let (subscriber, handle) = subscriber(level, format, io::stderr)?;
+/// Makes standard error the log of the process. Works once in a process. Nobody who logs waits for it: what it does not take is
+/// dropped and counted.
+#[expect(clippy::disallowed_methods, reason = "bound once, here")]
+pub fn init(level: &str, format: LogFormat, metrics: &Metrics) -> Result<LogLevel, LogError> {
+    // not through the lock of the standard library: whoever panics needs that
+    let out = io::stderr().as_fd().try_clone_to_owned().map_err(|e| LogError::Sink(e.to_string()))?;
+    let dropped = metrics.log_dropped_total.with_label_values(&["log"]);
+    let sink = Sink::start(File::from(out), dropped).map_err(|e| LogError::Sink(e.to_string()))?;
+    let (subscriber, handle) = subscriber(level, format, sink.clone())?;
     tracing::subscriber::set_global_default(subscriber).map_err(|e| LogError::Taken(e.to_string()))?;
+    let _ = SINK.set(sink);
     Ok(handle)
+}
+
+/// Prints text for people, lines with their ends, among the lines of the log.
+pub fn print(text: &str) {
+    if let Some(sink) = SINK.get() {
+        sink.submit(text.as_bytes());
+    }
+}
+
+/// Waits until everything that was logged is written, at most this long. Blocks the thread: it is for the end of the process.
+pub fn flush(within: Duration) {
+    if let Some(sink) = SINK.get() {
+        sink.flush(within);
+    }
 }
 
 /// A log of its own that writes to `sink`, for whoever wants to install it by themselves.

@@ -10,7 +10,7 @@ const RESOURCES: [&str; 2] = ["descriptors", "memory"];
 /// The long-lived tasks.
 const TASKS: [&str; 6] = ["instances", "limits", "publish", "reconcile", "store_leases", "upstream_pools"];
 /// The logs that may lose lines.
-const SINKS: [&str; 1] = ["access"];
+const SINKS: [&str; 2] = ["access", "log"];
 
 #[expect(clippy::disallowed_methods, reason = "rare events, or as costly ones as handshakes: a handle is not worth keeping")]
 impl Metrics {

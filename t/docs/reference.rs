@@ -131,6 +131,10 @@ fn the_configuration_page_names_what_the_schemas_know_and_do_not_serve() {
         for field in unserved {
             assert!(section.contains(&format!("`{}`", field.as_str().unwrap())), "{kind}: {field}");
         }
+        let refused = section.split_once("Not served, and refused:").map_or("", |(_, rest)| rest.split(". ").next().unwrap());
+        for field in names(&section) {
+            assert!(!refused.contains(&format!("`{field}`")), "{kind}: {field} is served");
+        }
     }
 }
 

@@ -78,7 +78,8 @@ fn refused(front: &Arc<Front>, began: Instant, head: &request::Parts, status: St
 fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut account: Account) -> Response<Reply> {
     let Answered { response, lease, patience } = answered;
     let (mut head, ()) = response.into_parts();
-    if framing::answer(&head).is_err() {
+    // an answer of HTTP/1.1 was judged where it was parsed
+    if lease.link.is_shared() && framing::answer(&head).is_err() {
         return rescue::end(account, Reason::BadResponse);
     }
     account.answered(head.status);

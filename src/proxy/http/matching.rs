@@ -69,7 +69,7 @@ impl Arrived {
 }
 
 impl Unread for Front {
-    /// Reads what a client of HTTP/2 still sends that is answered already, for at most [`LINGER`], and forgets it: a stream that is reset
+    /// Reads what a client of HTTP/2 still sends that is answered already, for at most `LINGER`, and forgets it: a stream that is reset
     /// behind its answer, as RFC 9113 8.1 allows, makes some clients forget that instead. On HTTP/1 that is done once the answer was
     /// sent and the connection is to end.
     fn left(self: Arc<Self>, mut body: Incoming) {

@@ -30,6 +30,17 @@ impl Place {
         }
     }
 
+    /// Refuses a file without a byte in it: a store is made whole under another name, so this one was one, or will never be. Not for
+    /// an opening after a fault, where what was acknowledged is known and written back.
+    pub(super) fn refuse_empty(&self) -> Result<(), Fault> {
+        match std::fs::metadata(&self.path) {
+            Ok(found) if found.is_file() && found.len() == 0 => {
+                Err(Fault::Foreign("it is empty, which a store never is: restore a copy, or remove it to begin with none".to_owned()))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Opens the file; one that is not there is made first, whole or not at all.
     pub(super) fn open(&self) -> io::Result<FileBackend> {
         let file = match self.file() {

@@ -8,10 +8,13 @@ use std::time::Duration;
 use etcd_client::{Certificate, Channel, Client, ConnectOptions, Identity, TlsOptions};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use tonic::transport::Endpoint;
 
+use super::fault::chain;
 use super::{EtcdOptions, EtcdTls};
 use crate::store::StoreError;
 
@@ -34,7 +37,11 @@ impl Dial {
 
     /// A client that connects when it is first used, and the mark of the files that it was made from.
     pub(super) async fn client(&self, url: &str) -> Result<(Client, u64), StoreError> {
-        let (tls, mark) = self.tls.as_ref().map(read).transpose()?.unzip();
+        let read = |tls| {
+            let files = Files::read(tls)?;
+            Ok::<_, StoreError>((files.mark, files.options(tls)?))
+        };
+        let (mark, tls) = self.tls.as_ref().map(read).transpose()?.unzip();
         let connect = ConnectOptions::new()
             .with_keep_alive(PING, PONG)
             .with_keep_alive_while_idle(false)
@@ -58,7 +65,7 @@ impl Dial {
     /// The mark of the files as they are now; `None`: there are none, or one cannot be read.
     pub(super) fn mark(&self) -> Option<u64> {
         let tls = self.tls.as_ref().filter(|tls| tls.identity.is_some() || tls.ca.is_some())?;
-        read(tls).ok().map(|(_, mark)| mark)
+        Files::read(tls).ok().map(|files| files.mark)
     }
 
     fn unverified(&self, url: &str, tls: TlsOptions) -> Result<Channel, StoreError> {
@@ -74,29 +81,75 @@ impl Dial {
 }
 
 fn unusable(url: &str, error: &dyn std::error::Error) -> StoreError {
-    StoreError::Unusable { path: url.to_owned(), reason: error.to_string() }
+    StoreError::Unusable { path: url.to_owned(), reason: chain(error) }
 }
 
-/// Reads the files. The mark is another one when their content is.
-fn read(options: &EtcdTls) -> Result<(TlsOptions, u64), StoreError> {
-    let mut mark = DefaultHasher::new();
-    let mut read = |path: &Path| {
-        let bytes = std::fs::read(path).map_err(|error| unusable(&path.display().to_string(), &error))?;
-        bytes.hash(&mut mark);
-        Ok::<_, StoreError>(bytes)
-    };
-    let mut tls = match &options.ca {
-        _ if options.unverified => TlsOptions::new(),
-        Some(ca) => TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca)?)),
-        None => TlsOptions::new().with_enabled_roots(),
-    };
-    if let Some((cert, key)) = &options.identity {
-        tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+/// What is in the files.
+struct Files {
+    ca: Option<Vec<u8>>,
+    /// A certificate and its key.
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// Another one when their content is.
+    mark: u64,
+}
+
+impl Files {
+    fn read(options: &EtcdTls) -> Result<Self, StoreError> {
+        let mut mark = DefaultHasher::new();
+        let mut read = |path: &Path| {
+            let bytes = std::fs::read(path).map_err(|error| unusable(&path.display().to_string(), &error))?;
+            bytes.hash(&mut mark);
+            Ok::<_, StoreError>(bytes)
+        };
+        let ca = options.ca.as_deref().filter(|_| !options.unverified).map(&mut read).transpose()?;
+        let identity = options.identity.as_ref().map(|(cert, key)| Ok::<_, StoreError>((read(cert)?, read(key)?))).transpose()?;
+        Ok(Self { ca, identity, mark: mark.finish() })
     }
-    if let Some(name) = &options.sni {
-        tls = tls.domain_name(name);
+
+    /// The options of the client, which would say no more than that something is wrong with some file.
+    fn options(self, options: &EtcdTls) -> Result<TlsOptions, StoreError> {
+        let mut tls = TlsOptions::new();
+        match (self.ca, &options.ca) {
+            _ if options.unverified => {}
+            (Some(pem), Some(path)) => {
+                certificates(path, &pem)?;
+                tls = tls.ca_certificate(Certificate::from_pem(pem));
+            }
+            _ => tls = tls.with_enabled_roots(),
+        }
+        if let (Some((cert, key)), Some((cert_path, key_path))) = (self.identity, &options.identity) {
+            pair((cert_path, &cert), (key_path, &key))?;
+            tls = tls.identity(Identity::from_pem(cert, key));
+        }
+        if let Some(name) = &options.sni {
+            tls = tls.domain_name(name);
+        }
+        Ok(tls)
     }
-    Ok((tls, mark.finish()))
+}
+
+/// The certificates of a file; at least one.
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().unwrap_or_default();
+    if found.is_empty() { Err(no_pem(path, "there is no certificate in PEM in it")) } else { Ok(found) }
+}
+
+/// Whether a certificate and a key are, and belong together.
+fn pair(cert: (&Path, &[u8]), key: (&Path, &[u8])) -> Result<(), StoreError> {
+    let chain = certificates(cert.0, cert.1)?;
+    // the crate's own errors repeat lines of the text
+    let found = PrivateKeyDer::from_pem_slice(key.1).map_err(|_| no_pem(key.0, "there is no private key in PEM in it"))?;
+    let signing = aws_lc_rs::default_provider().key_provider.load_private_key(found);
+    let signing = signing.map_err(|_| no_pem(key.0, "its private key cannot be used"))?;
+    match CertifiedKey::new(chain, signing).keys_match() {
+        Ok(()) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(no_pem(key.0, &format!("it is not the key of {}", cert.0.display()))),
+        Err(error) => Err(unusable(&cert.0.display().to_string(), &error)),
+    }
+}
+
+fn no_pem(path: &Path, reason: &str) -> StoreError {
+    StoreError::Unusable { path: path.display().to_string(), reason: reason.to_owned() }
 }
 
 /// Takes any certificate, of anybody. That the other side has its key is still proved.

@@ -117,7 +117,7 @@ fn is_connecting(detail: &str) -> bool {
 }
 
 /// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -136,9 +136,9 @@ fn with_cause(message: &str, error: &dyn std::error::Error) -> String {
         first = Some(error);
         cause = error.source();
     }
-    match first {
-        Some(first) => format!("{message} ({first})"),
-        None => message.to_owned(),
+    match first.map(ToString::to_string) {
+        Some(first) if !message.contains(&first) => format!("{message} ({first})"),
+        Some(_) | None => message.to_owned(),
     }
 }
 

@@ -17,7 +17,7 @@ use super::fault::Fault;
 use super::{Shared, members, wire};
 use crate::store::last_good::Kept;
 use crate::store::watch::{Health, Input, Output, Pace, Watcher};
-use crate::store::{Event, LastGoodUse, Revision, StoreError, Subscription};
+use crate::store::{Event, LastGoodUse, Reasons, Revision, StoreError, Subscription};
 use crate::telemetry::stamp::rfc3339;
 
 /// How long the first listing may take before the last good set serves in its place.
@@ -39,8 +39,8 @@ pub(super) struct Follower {
     accept: signal::Receiver<u64>,
     /// Why the last call or stream failed.
     fault: Option<String>,
-    /// The loss was told, and is not over.
-    is_lost: bool,
+    /// What was told of a loss that is not over.
+    told: Reasons,
     /// The cluster that the last listing came from.
     cluster: u64,
     /// Of all configuration: the set that serves until the cluster has answered.
@@ -82,7 +82,7 @@ impl Follower {
             outbox: VecDeque::new(),
             accept,
             fault: None,
-            is_lost: false,
+            told: Reasons::default(),
             cluster: 0,
             kept: None,
         };
@@ -128,7 +128,7 @@ impl Follower {
         self.shared.metrics.set_store_up(false);
         self.shared.metrics.set_config_stale(true);
         self.shared.stand(|standing| standing.last_good = Some(LastGoodUse { revision, saved_at }));
-        self.is_lost = true;
+        self.told.is_news(self.fault.as_deref().unwrap_or_default());
         self.kept = Some(kept.clone());
     }
 
@@ -172,8 +172,8 @@ impl Follower {
                 }
                 message = of_stream(&mut self.stream) => match message {
                     Ok(inputs) => self.inbox.extend(inputs),
-                    Err(reason) => {
-                        self.broken(reason);
+                    Err(error) => {
+                        self.broken(error.as_ref());
                         return Input::Ended;
                     }
                 },
@@ -183,18 +183,18 @@ impl Follower {
         }
     }
 
-    fn broken(&mut self, reason: String) {
+    fn broken(&mut self, error: Option<&etcd_client::Error>) {
         self.shared.metrics.count_store_error("watch");
-        if let Some(stream) = self.stream.take() {
-            self.shared.members.leave(stream.member);
-        }
-        self.note(reason);
+        let Some(stream) = self.stream.take() else { return };
+        let url = self.shared.members.url(stream.member);
+        self.shared.members.leave(stream.member);
+        self.note(error.map_or_else(|| format!("{url}: the watch ended"), |error| Fault::of(url, error).to_string()));
     }
 
     /// Keeps what went wrong last. While the store is lost, a new reason is told: the first one (a refused connection) need not be the
     /// one that lasts (a wrong password).
     fn note(&mut self, reason: String) {
-        if self.is_lost && self.fault.as_ref() != Some(&reason) {
+        if !self.told.is_empty() && self.told.is_news(&reason) {
             tracing::warn!(prefix = self.prefix, reason, "the store stays lost");
         }
         self.fault = Some(reason);
@@ -284,7 +284,7 @@ impl Follower {
     fn tell(&mut self, health: Health) {
         // before its first answer a store is not there yet, which is no news
         let is_news = self.fault.is_some();
-        self.is_lost = !health.up && is_news;
+        self.told.clear();
         if self.is_config {
             self.shared.metrics.set_store_up(health.up);
             self.shared.metrics.set_config_stale(!health.up || health.held > 0);
@@ -297,6 +297,7 @@ impl Follower {
         }
         if !health.up {
             let reason = self.fault.as_deref().unwrap_or_default();
+            self.told.is_news(reason);
             tracing::warn!(prefix, reason, "the store is lost; what was applied goes on serving");
         } else if health.held > 0 {
             tracing::error!(prefix, held = health.held, "the store lost most objects: they are kept until their deletion is accepted");
@@ -326,12 +327,13 @@ async fn of_call(call: &mut Option<Running>) -> Result<Answer, Fault> {
     }
 }
 
-async fn of_stream(stream: &mut Option<Stream>) -> Result<Vec<Input>, String> {
+/// An error that is none: the stream ended.
+async fn of_stream(stream: &mut Option<Stream>) -> Result<Vec<Input>, Option<etcd_client::Error>> {
     let Some(stream) = stream else { return pending().await };
     match stream.watch.message().await {
         Ok(Some(message)) => Ok(wire::inputs(message.0)),
-        Ok(None) => Err("the watch ended".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Ok(None) => Err(None),
+        Err(error) => Err(Some(error)),
     }
 }
 

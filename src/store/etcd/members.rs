@@ -115,6 +115,11 @@ impl Members {
         self.current.load(Ordering::Relaxed) % self.list.len()
     }
 
+    /// Where a member is.
+    pub(super) fn url(&self, at: usize) -> &str {
+        self.list.get(at).map_or("etcd", |member| &member.url)
+    }
+
     /// Asks the next member first, unless somebody else has moved on from this one already.
     pub(super) fn leave(&self, at: usize) {
         let _ = self.current.compare_exchange(at, (at + 1) % self.list.len(), Ordering::Relaxed, Ordering::Relaxed);
