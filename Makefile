@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run up down build test lint fmt bench doc faults schemathesis clean setup-build setup-lint setup-test setup-bench setup-schemathesis
+.PHONY: run up down build test lint fmt bench faults schemathesis clean setup-build setup-lint setup-test setup-bench setup-schemathesis
 
 CARGO ?= cargo
 CONFIG ?= conf/config.yaml
@@ -60,14 +60,12 @@ test: lint setup-test
 lint: setup-build setup-lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --test t layers
 	$(CARGO) deny --locked check bans licenses sources
 
 fmt:
 	$(CARGO) fmt
-
-doc: setup-build
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
 bench: setup-build setup-bench
 	$(CARGO) build --release --locked

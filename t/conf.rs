@@ -411,6 +411,15 @@ fn every_fault_names_its_line() {
             "conf/config.yaml:5: unknown key `tsl` in `gateway.stream_proxy.tcp[0]` (did you mean `tls`?)",
         ),
         (
+            "apisix:\n  enable_ipv6: true\n",
+            "conf/config.yaml:2: unknown key `enable_ipv6` in `gateway` (a key of APISIX: leave it out; `\"[::]:9100\"` listens on IPv6)",
+        ),
+        (
+            "nginx_config:\n  stream: {real_ip_from: [10.0.0.0/8]}\n",
+            "conf/config.yaml:1: unknown key `nginx_config` at the top level (a key of APISIX: leave it out; its `stream.real_ip_from` is \
+             `gateway.proxy_protocol.trusted`)\n",
+        ),
+        (
             "gateway:\n  stream_proxy:\n    tcp:\n      - tls: true\n",
             "conf/config.yaml:4: `gateway.stream_proxy.tcp[0]`: missing key `addr`",
         ),

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::upstream;
 use crate::support::poll::{soon, until};
-use crate::support::{Conf, Gateway, client, ports, upstream as servers};
+use crate::support::{Conf, Gateway, client, ports, python, upstream as servers};
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -320,37 +320,13 @@ fn a_connection_that_died_is_replaced() {
     assert!(node.connections() >= 1);
 }
 
-/// A program of this test, and what it prints.
-struct Python(Child);
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        // it may have ended already
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The system's own Python, which has the Debian packages.
-fn python(file: &str, args: &[&str]) -> Command {
-    let mut command = Command::new("/usr/bin/python3");
-    command.arg(format!("{}/t/http2/{file}", env!("CARGO_MANIFEST_DIR"))).args(args).env("no_proxy", "*");
-    command
-}
-
-fn greeter() -> (Python, String) {
-    let child = python("greeter.py", &["0"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut python = Python(child);
-    let mut line = String::new();
-    BufReader::new(python.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (python, format!("127.0.0.1:{}", line.trim()))
+fn greeter() -> (python::Server, String) {
+    python::serve("http2/greeter.py", &["0"])
 }
 
 fn caller(addr: SocketAddr, args: &[&str]) -> Value {
     let addr = addr.to_string();
-    let output = python("caller.py", &[&[addr.as_str()], args].concat()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}{}", String::from_utf8_lossy(&output.stderr)))
+    python::ask("http2/caller.py", &[&[addr.as_str()], args].concat())
 }
 
 #[test]

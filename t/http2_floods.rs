@@ -158,23 +158,6 @@ fn flood(way: &Flood, listener: SocketAddr, over: &AtomicBool, seen: &Seen) {
     }
 }
 
-/// A node that answers every request with as much.
-fn sixteen_kibibytes() -> upstream::Server {
-    upstream::Server::start(ports::free_addr(), |mut stream, _| {
-        let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
-        while let Ok(n @ 1..) = stream.read(&mut buffer) {
-            seen.extend_from_slice(&buffer[..n]);
-            while let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
-                seen.drain(..end + 4);
-                let body = "x".repeat(16 * 1024);
-                if write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).is_err() {
-                    return;
-                }
-            }
-        }
-    })
-}
-
 /// What another client is told, whose node is not the one that is flooded.
 fn asked(listener: SocketAddr) -> Result<u16, String> {
     http::call(listener, "GET", "/other", &[], b"").map(|answer| answer.status).map_err(|e| e.to_string())
@@ -183,7 +166,7 @@ fn asked(listener: SocketAddr) -> Result<u16, String> {
 #[test]
 fn floods_of_http_2_are_bounded_and_keep_nobody_else_waiting() {
     let (connections, lasting) = if std::env::var_os("SLUICE_FAULT_ROUNDS").is_some() { LONG } else { SHORT };
-    let [node, other] = [(); 2].map(|()| sixteen_kibibytes());
+    let [node, other] = [(); 2].map(|()| upstream::http_of(16 * 1024));
     let gateway = Gateway::start(Conf::new());
     let listener = ports::free_addr();
     gateway.admin().must_put("listeners", "web", &json!({"protocol": "http", "addr": listener.to_string()}));

@@ -32,21 +32,7 @@ fn served(listener: SocketAddr) -> bool {
 #[test]
 fn slow_clients_of_all_four_ways_keep_nobody_else_waiting() {
     let (seconds, connections) = if std::env::var_os("SLUICE_FAULT_ROUNDS").is_some() { LONG } else { SHORT };
-    let node = upstream::Server::start(ports::free_addr(), |mut stream, _| {
-        use std::io::{Read, Write};
-        let mut seen = Vec::new();
-        let mut buffer = [0; 4096];
-        while let Ok(n @ 1..) = stream.read(&mut buffer) {
-            seen.extend_from_slice(&buffer[..n]);
-            while let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
-                seen.drain(..end + 4);
-                let body = "x".repeat(16 * 1024);
-                if write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).is_err() {
-                    return;
-                }
-            }
-        }
-    });
+    let node = upstream::http_of(16 * 1024);
     let gateway = Gateway::start(Conf::new());
     let listener = ports::free_addr();
     gateway.admin().must_put("listeners", "web", &json!({"protocol": "http", "addr": listener.to_string()}));

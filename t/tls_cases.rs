@@ -280,6 +280,41 @@ fn tls_passes_through_on_the_port_where_other_names_are_terminated() {
 }
 
 #[test]
+fn what_is_no_tls_is_passed_through_too_and_ended_nowhere() {
+    let f = Fixture::new(|conf| conf.fallback_sni("a.test.com"));
+    let through = json!({"tls_passthrough": true, "upstream": upstream(&[&f.node(1)])});
+    f.put("stream_routes", "through", &through);
+    assert_eq!(client::send(f.secure), b"hello world\n", "f.6: without a name, by routes without one; a fallback is for hellos");
+    assert_eq!(f.hello.hits("127.0.0.1"), 1);
+    // a better route that ends TLS takes it, and has nothing to end
+    f.route("ends", 2, json!({"order": -1, "limit": {"policy": "fixed_window", "permit_limit": 1}}));
+    for _ in 0..2 {
+        assert!(silent(f.secure));
+    }
+    soon("counted", || f.gateway.count("sluice_tls_handshake_failures_total", &[("reason", "not_tls")]) == 2);
+    assert_eq!(f.hello.hits("127.0.0.2"), 0);
+    assert_eq!(f.gateway.closed_for("ends", "tls_handshake"), 0, "it is no session of the route, and took no permit of it");
+    f.ssl("1", &["a.test.com"]);
+    assert_eq!(f.via("a.test.com", tls::any()), Some(2), "the permit is still there");
+}
+
+#[test]
+fn the_words_of_http_are_plain_bytes_for_sessions() {
+    let f = Fixture::new(|conf| conf);
+    let mut up = upstream(&[&f.node(1)]);
+    for scheme in ["http", "https", "grpc", "grpcs", "kafka", "tcp", "udp"] {
+        up["scheme"] = json!(scheme);
+        f.put("stream_routes", "1", &json!({"upstream": up}));
+        assert_eq!(client::send(f.plain), b"hello world\n", "e.1, L51: {scheme}");
+    }
+    let behind = tls::server(&f.authority.issue("behind", "DNS:b.test.com"), None);
+    let mut up = upstream(&[&behind.node()]);
+    up["scheme"] = json!("https");
+    f.put("stream_routes", "1", &json!({"tls_passthrough": true, "upstream": up}));
+    assert_eq!(tls::send(f.secure, "b.test.com", tls::trusting(&f.authority.cert())).unwrap(), b"hello b.test.com\n");
+}
+
+#[test]
 fn nodes_are_spoken_to_with_tls() {
     let f = Fixture::new(|conf| conf);
     let behind = tls::server(&Authority::new().issue("behind", "DNS:elsewhere"), None);
@@ -296,6 +331,34 @@ fn nodes_are_spoken_to_with_tls() {
     f.put("stream_routes", "1", &json!({"upstream": up}));
     assert!(silent(f.plain), "nobody vouches for it");
     soon("counted", || f.gateway.closed_for("1", "upstream_tls") == 1);
+}
+
+#[test]
+fn a_node_that_does_not_speak_tls_gives_way_to_the_next() {
+    let f = Fixture::new(|conf| conf);
+    let behind = tls::server(&f.authority.issue("behind", "DNS:node.test"), None);
+    // one says hello in clear, one cannot be reached
+    let mut up = upstream(&[&f.node(1), &format!("127.0.0.1:{}", ports::free()), &behind.node()]);
+    up["scheme"] = json!("tls");
+    f.put("stream_routes", "1", &json!({"upstream": up}));
+    for _ in 0..6 {
+        assert_eq!(client::send(f.plain), b"hello apisix_backend\n", "e.5");
+    }
+    let failures = |reason: &str| f.gateway.count("sluice_upstream_connect_failures_total", &[("route", "1"), ("reason", reason)]);
+    assert!(failures("upstream_tls") > 0 && failures("upstream_refused") > 0);
+    soon("counted", || f.gateway.closed_for("1", "ok") == 6);
+    // no more tries than are allowed
+    up["retries"] = json!(0);
+    up["nodes"] = json!([
+        {"host": "127.0.0.1", "port": f.hello.addr.port(), "weight": 1, "priority": 1},
+        {"host": "127.0.0.1", "port": behind.addr.port(), "weight": 1},
+    ]);
+    f.put("stream_routes", "1", &json!({"upstream": up}));
+    assert!(silent(f.plain));
+    soon("counted", || f.gateway.closed_for("1", "upstream_tls") == 1);
+    up["retries"] = json!(1);
+    f.put("stream_routes", "1", &json!({"upstream": up}));
+    assert_eq!(client::send(f.plain), b"hello apisix_backend\n", "to the lower priority");
 }
 
 #[test]

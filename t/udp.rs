@@ -347,15 +347,22 @@ fn a_flood_of_sources_is_bounded_and_takes_nothing_from_a_session() {
         gateway.put_live("stream_routes", "r", &with(to(&server.node()), "timeout", json!("3s")));
         let udp = Udp { gateway, addr: ports::local(9200) };
         let resident = || udp.gateway.count("process_resident_memory_bytes", &[]);
+        let refused = || udp.dropped("session_table_full") + udp.dropped("source_rate");
         let one = client(udp.addr);
         one.ping(b"before");
-        let mut before = 0;
+        let (mut before, mut sent) = (0, 1);
         for source in 0..100_000_u32 {
             let [_, a, b, c] = (source + 0x1_0000).to_be_bytes();
             let socket = std::net::UdpSocket::bind(SocketAddr::from(([127, a, b, c], 0))).unwrap();
             socket.send_to(b"flood", udp.addr).unwrap();
+            sent += 1;
             if source % 50 == 0 {
                 one.ping(&source.to_be_bytes());
+                sent += 1;
+            }
+            if source % 1_000 == 999 {
+                // what waits in a worker's socket stays far below what the socket holds
+                soon("each datagram is counted once", || udp.datagrams("in") + refused() == sent);
             }
             if source == 5_000 {
                 before = resident();
@@ -365,9 +372,7 @@ fn a_flood_of_sources_is_bounded_and_takes_nothing_from_a_session() {
         assert!((1_000..=1_264).contains(&active), "{active}");
         let after = resident();
         assert!(after < before + 16 * 1024 * 1024, "{before} then {after} bytes");
-        let refused = udp.dropped("session_table_full") + udp.dropped("source_rate");
-        assert!(refused > 50_000, "{refused}");
-        assert_eq!(udp.datagrams("in") + refused, 100_000 + 2_001, "each datagram is counted once");
+        assert!(refused() > 50_000, "{}", refused());
         assert!(udp.gateway.fds() < 1_500, "TCP has the rest of the descriptors: {}", udp.gateway.fds());
         soon("others are served again", || client(udp.addr).answered());
         one.ping(b"after");

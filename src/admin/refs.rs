@@ -9,6 +9,7 @@ use super::envelope::{Answer, value_of};
 use super::gate::AdminParts;
 use crate::base::id::{Id, Key, Kind};
 use crate::base::violation::Violation;
+use crate::control::ingest::id_text;
 use crate::store::Guard;
 
 /// One kind of reference.
@@ -42,11 +43,6 @@ pub(super) fn is_referred_to(kind: Kind) -> bool {
     REFERENCES.iter().any(|reference| reference.to == kind)
 }
 
-/// An id as text, be it a string or a number; `None` for what is neither.
-pub(super) fn text_of(id: &Value) -> Option<String> {
-    id.as_str().map(str::to_owned).or_else(|| id.is_number().then(|| id.to_string()))
-}
-
 /// What a set of writes that happen together says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -63,7 +59,7 @@ pub(super) enum Fate {
 pub(super) async fn guards(parts: &AdminParts, kind: Kind, value: &Value, fate: impl Fn(&Key) -> Fate) -> Result<Vec<Guard>, Answer> {
     let mut guards = Vec::new();
     for reference in REFERENCES.iter().filter(|r| r.from == kind) {
-        let Some(named) = value.pointer(reference.at).and_then(text_of) else { continue };
+        let Some(named) = value.pointer(reference.at).and_then(id_text) else { continue };
         let key = Id::parse(&named).ok().map(|id| Key::new(reference.to, id));
         let found = match key.as_ref().map(|key| (key, fate(key))) {
             Some((_, Fate::Put)) => continue,
@@ -101,7 +97,7 @@ pub(super) async fn in_use(parts: &AdminParts, keys: &[Key], fate: impl Fn(&Key)
         let under = format!("{}/{}/", parts.prefix, reference.from.dir());
         for entry in parts.store.list(&under).await?.entries {
             let user = entry.key.strip_prefix(&under).unwrap_or(&entry.key);
-            let named = value_of(&entry).pointer(reference.at).and_then(text_of);
+            let named = value_of(&entry).pointer(reference.at).and_then(id_text);
             let Some(key) = keys.iter().find(|key| key.kind == reference.to && named.as_deref() == Some(key.id.as_str())) else { continue };
             let goes = Id::parse(user).is_ok_and(|id| fate(&Key::new(reference.from, id)) != Fate::Untouched);
             if !goes && !used.contains_key(key) {

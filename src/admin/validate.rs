@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::envelope::Answer;
 use super::gate::AdminParts;
-use super::refs;
 use super::resource;
 use crate::base::id::Kind;
+use crate::control::ingest::id_text;
 
 /// 200 and nothing, or every wrong object by its kind and its place in the list.
 pub(super) fn answer(parts: &AdminParts, raw: &[u8], body: Option<&Value>) -> Answer {
@@ -37,7 +37,7 @@ fn list(parts: &AdminParts, dir: &str, items: &Value) -> Vec<Value> {
     let mut seen = BTreeSet::new();
     let mut errors = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let id = item.get("id").and_then(refs::text_of);
+        let id = item.get("id").and_then(id_text);
         let twice = id.as_ref().is_some_and(|id| !seen.insert(id.clone()));
         let error = if twice { Some(twin(dir, id.as_deref())) } else { resource::judge_item(parts, kind, id.as_deref(), item).err() };
         errors.extend(error.map(|error| report(dir, id.as_deref(), index, error)));

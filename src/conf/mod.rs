@@ -5,6 +5,7 @@ mod check;
 mod env;
 mod error;
 mod file;
+mod foreign;
 mod http;
 mod stream;
 mod tree;

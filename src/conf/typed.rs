@@ -12,6 +12,7 @@ use serde::de::{
 
 use super::env::{self, Env};
 use super::error::{Fault, Place};
+use super::foreign;
 use super::tree::{Body, Name, Node, Sense};
 use crate::base::nearest::nearest;
 
@@ -151,7 +152,8 @@ impl<'n> Walk<'n> {
 
 fn unknown(place: &Place, path: &str, key: &str, known: &[&str]) -> Fault {
     let inside = if path.is_empty() { "at the top level".to_owned() } else { format!("in `{path}`") };
-    Fault::new(place.clone(), format!("unknown key `{key}` {inside}{}", hint(key, known))).veiled()
+    let hint = foreign::advice(path, key).map_or_else(|| hint(key, known), |advice| format!(" (a key of APISIX: {advice})"));
+    Fault::new(place.clone(), format!("unknown key `{key}` {inside}{hint}")).veiled()
 }
 
 impl<'de> Deserializer<'de> for Walk<'_> {

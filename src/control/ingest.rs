@@ -23,10 +23,11 @@ use crate::base::violation::{Rejected, Stage, Violation};
 use crate::model::Resource;
 use crate::schema::{MOST_VIOLATIONS, Schemas};
 use crate::snapshot::compile;
-use fields::{Fields, Found, id_text};
+use fields::{Fields, Found};
 
 use secrets::Secrets;
 
+pub use fields::id_text;
 pub use json::{DEEPEST, LARGEST};
 
 /// What became of a value.

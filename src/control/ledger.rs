@@ -203,7 +203,7 @@ impl Ledger {
         }
     }
 
-    /// Whether anything was entered that [`Ledger::settle`] has not told yet.
+    /// Whether anything was entered that `settle` has not told yet.
     pub fn changed(&self) -> bool {
         !self.touched.is_empty() || !self.stale.is_empty()
     }

@@ -47,10 +47,17 @@ pub(super) fn compile(specs: &[TransformSpec]) -> Result<Transforms, Vec<Violati
 impl Draft {
     fn finish(self) -> Transforms {
         let part = |steps: Vec<answer::Step>, copy| Part { steps: steps.into(), drop: dropping(copy) };
+        let drop_headers = dropping(self.copy);
+        let (host, removed) = match on_host(&self.steps) {
+            Some(Step::Header(_, _, value)) => (value.to_str().ok().map(Into::into), false),
+            last => (None, last.is_some()),
+        };
         Transforms {
-            drop_headers: dropping(self.copy),
+            drop_headers,
+            // the client's own goes with the headers that are copied, and does not come back
+            original_host: if removed && !drop_headers { Some(false) } else { self.original_host },
+            host,
             steps: self.steps.into(),
-            original_host: self.original_host,
             forwarding: self.forwarding,
             headers: part(self.headers, self.headers_copy),
             trailers: part(self.trailers, self.trailers_copy),
@@ -105,6 +112,11 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// The last step that writes `Host` or removes it.
+fn on_host(steps: &[Step]) -> Option<&Step> {
+    steps.iter().rev().find(|step| matches!(step, Step::Header(_, name, _) | Step::Remove(name) if name == header::HOST))
 }
 
 fn dropping(copy: Option<Copying>) -> bool {

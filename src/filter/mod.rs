@@ -68,6 +68,8 @@ pub struct Transforms {
     steps: Box<[Step]>,
     drop_headers: bool,
     original_host: Option<bool>,
+    /// The `Host` that the last step on it writes.
+    host: Option<Box<str>>,
     forwarding: Forwarding,
     headers: Part,
     trailers: Part,
@@ -108,6 +110,13 @@ impl Transforms {
             forward::defaults(&mut work);
         }
         work.finish(self.original_host.unwrap_or(facts.original_host))
+    }
+
+    /// The `Host` that [`Self::request`] sends in place of the node's, for a client's and with `original_host` of [`Facts`].
+    pub fn host<'h>(&'h self, client: &'h str, original_host: bool) -> Option<&'h str> {
+        let original = self.original_host.unwrap_or(original_host);
+        let written = self.host.as_deref().filter(|host| original || *host != client);
+        written.or((original && !client.is_empty()).then_some(client))
     }
 
     /// Makes of the node's head the one for the client. `Upgrade` and `Connection` are gone.

@@ -158,7 +158,9 @@ impl<'w> Work<'w> {
 
     fn target(&mut self) -> Result<(), TooLong> {
         let Some(sent) = self.uri.path_and_query() else { return Ok(()) };
-        if self.path.is_none() && self.query.is_none() {
+        // an absolute target may go without a path, one in origin form may not (RFC 9112, 3.2.1)
+        let is_rooted = !sent.as_str().starts_with('?');
+        if self.path.is_none() && self.query.is_none() && is_rooted {
             if self.uri.authority().is_some() {
                 *self.uri = Uri::from(sent.clone());
             }

@@ -8,6 +8,7 @@ use super::cluster::Targets;
 use super::file::{Entry, File};
 use super::listen::{self, Listen, Speaks};
 use super::note::Notes;
+use super::put::Put as _;
 use super::sni::{self, Sni};
 use super::stream::Streams;
 use super::{ReadFile, options, route};
@@ -83,6 +84,11 @@ impl<'f, 'a, 'n> Document<'f, 'a, 'n> {
             let is_only = only.is_some_and(|only| only.key == entry.key);
             if is_only || has_match && only.is_none() {
                 self.routes.extend(route::http(entry, !is_only, &mut self.targets, self.notes));
+            }
+        }
+        if options::is_ordinal(self.file) {
+            for matching in self.routes.iter_mut().filter_map(|route| route.get_mut("match")) {
+                matching.put("case", "hosts_and_paths");
             }
         }
         if only.is_none() {

@@ -14,6 +14,9 @@ const NONE: [(&str, &str); 2] = [
     ("DnsAddressFamily", "names give addresses of both families"),
 ];
 
+/// Texts are equal if their characters are, case included.
+const ORDINAL: &str = "Ordinal";
+
 /// The setting, if anything is set.
 pub(super) fn setting(file: &File<'_>, notes: &mut Notes) -> Option<Value> {
     let mut setting = json!({ "id": "global" });
@@ -46,9 +49,15 @@ fn one(options: &Part<'_>, setting: &mut Value, notes: &mut Notes) {
         }
     }
     match options.text("RouteComparison", notes) {
-        Some(word) if !word.eq_ignore_ascii_case("OrdinalIgnoreCase") => {
+        Some(word) if !["OrdinalIgnoreCase", ORDINAL].iter().any(|known| word.eq_ignore_ascii_case(known)) => {
             notes.lost(&options.at_of("RouteComparison"), "hosts and paths are compared without case");
         }
         _ => {}
     }
+}
+
+/// Whether the case of hosts and paths counts.
+pub(super) fn is_ordinal(file: &File<'_>) -> bool {
+    let comparison = file.options.iter().find_map(|options| options.get("RouteComparison")?.scalar());
+    comparison.is_some_and(|word| word.eq_ignore_ascii_case(ORDINAL))
 }

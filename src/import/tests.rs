@@ -469,10 +469,20 @@ fn an_http_listener_with_a_route_of_its_own_never_serves_others() {
 }
 
 #[test]
+fn an_ordinal_comparison_is_one_of_every_route() {
+    let route = |id: &str| json!({ "ClusterId": "c", "Match": { "Hosts": [format!("{id}.com")], "Paths": ["/Api*"] } });
+    let file = json!({ "Listen": {}, "RouteComparison": "Ordinal", "Routes": { "a": route("a"), "b": route("b") } });
+    let imported = read(&file);
+    let cases: Vec<&Value> = imported.document["put"]["routes"].as_array().unwrap().iter().map(|route| &route["match"]["case"]).collect();
+    assert_eq!(cases, ["hosts_and_paths"; 2]);
+    assert!(!notes(&imported).iter().any(|note| note.contains("RouteComparison")), "{:?}", notes(&imported));
+}
+
+#[test]
 fn options_become_the_setting() {
     let all = json!({
         "Listen": {}, "DefaultProxyTimeout": "00:01:00", "ConnectionTimeout": "00:00:02", "DnsRefreshPeriod": "00:05:00", "DnsAddressFamily": "InterNetwork",
-        "RouteCahceSize": 1, "RouteComparison": "Ordinal", "Limit": { "Policy": "Concurrency", "PermitLimit": 9 },
+        "RouteCahceSize": 1, "RouteComparison": "CurrentCulture", "Limit": { "Policy": "Concurrency", "PermitLimit": 9 },
     });
     let setting = json!([{ "id": "global", "default_timeout": "00:01:00", "connect_timeout": "00:00:02", "limit": { "policy": "concurrency", "permit_limit": 9 } }]);
     let says = [

@@ -47,7 +47,7 @@ pub(super) fn serve(
         let mut ready = if opening::awaited(&spec.listener) && place.is_some() {
             Box::pin(open(stream, &mut guard, &context, &spec)).await
         } else {
-            match route(&mut guard, &context, &spec, Ok(Opening::default()), place.is_some()) {
+            match route(&mut guard, &context, &spec, Ok(&Opening::default()), place.is_some()) {
                 Ok(plan) if plan.pass.waits() => Box::pin(queue(stream, plan, &guard)).await,
                 routed => routed.map(|plan| (plan, Client::plain(stream))),
             }
@@ -73,9 +73,11 @@ async fn requests(stream: TcpStream, mut guard: ConnGuard, context: Arc<Context>
         (Some(_), false) => Ok(Opening::default()),
         (Some(_), true) => opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics).await,
     };
-    let ready = match opening.map(|opening| opening.hello) {
+    let ready = match opening.map(|opening| opening.greeting) {
         Ok(None) => Ok((Wire::Plain(stream), None, spoken(spec.listener.http))),
-        Ok(Some(hello)) => Box::pin(secure::requests(stream, hello, &spec.listener, guard.session(), (&context, guard.began()))).await,
+        Ok(Some(greeting)) => {
+            Box::pin(secure::requests(stream, greeting, &spec.listener, guard.session(), (&context, guard.began()))).await
+        }
         Err(reason) => Err(reason),
     };
     drop(spec);
@@ -101,9 +103,8 @@ const fn spoken(versions: HttpVersions) -> http::Spoken {
 
 /// The stages before proxying, where something is awaited of the client.
 async fn open(stream: TcpStream, guard: &mut ConnGuard, context: &Context, spec: &PortSpec) -> Result<(Plan, Client), Reason> {
-    let mut opening = opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics).await;
-    let hello = opening.as_mut().ok().and_then(|opening| opening.hello.take());
-    let mut routed = route(guard, context, spec, opening, true);
+    let opening = opening::read(&stream, &spec.listener, guard.session(), guard.began(), &context.metrics).await;
+    let mut routed = route(guard, context, spec, opening.as_ref().map_err(|reason| *reason), true);
     let mut from = guard.began();
     if let Ok(plan) = &mut routed
         && plan.pass.waits()
@@ -114,9 +115,9 @@ async fn open(stream: TcpStream, guard: &mut ConnGuard, context: &Context, spec:
         // the time in the queue is not the client's
         from = Instant::now();
     }
-    match hello {
+    match opening.ok().and_then(|opening| opening.greeting) {
         None => routed.map(|plan| (plan, Client::plain(stream))),
-        Some(hello) => secure::settle(stream, hello, routed, spec.listener.ssl_id.as_ref(), guard.session(), (context, from)).await,
+        Some(greeting) => secure::settle(stream, greeting, routed, spec.listener.ssl_id.as_ref(), guard.session(), (context, from)).await,
     }
 }
 
@@ -139,16 +140,21 @@ fn arrival(stream: &TcpStream, peer: SocketAddr, gate: &Gate, spec: &PortSpec) -
 
 /// Finds the session's route by the configuration of the moment, counts the session as the route's, or as one without, and asks
 /// the limit. What there is no room for asks none.
-fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Result<Opening, Reason>, room: bool) -> Result<Plan, Reason> {
+fn route(guard: &mut ConnGuard, context: &Context, spec: &PortSpec, opening: Result<&Opening, Reason>, room: bool) -> Result<Plan, Reason> {
     let snapshot = context.cell.load();
     let opening = opening.inspect_err(|_| guard.routed(None, snapshot.revision()))?;
     let session = guard.session();
-    let fallback = context.fallback_sni.as_deref().filter(|_| spec.listener.tls);
-    let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni.as_deref().or(fallback) };
-    let route = snapshot.route_for(spec, &ask);
+    let bare = opening.is_bare();
+    let fallback = context.fallback_sni.as_deref().filter(|_| spec.listener.tls && !bare);
+    let ask = Ask { client: session.client().0.ip(), server: session.local.0, sni: opening.sni().or(fallback) };
+    // what is no TLS can only be passed through, and costs no other route a permit
+    let route = snapshot.route_for(spec, &ask).filter(|route| !bare || route.tls_passthrough);
     guard.routed(route, snapshot.revision());
     if !room {
         return Err(Reason::Overload);
+    }
+    if bare && route.is_none() {
+        return Err(secure::bare(guard.session(), &context.metrics));
     }
     let route = route.ok_or(Reason::NoRoute)?;
     // what was read before may have taken its time

@@ -1,15 +1,15 @@
 //! A session's place in the registry and in the metrics, from before the first check to its one end.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::worker::Context;
 use crate::base::addr::Protocol;
-use crate::base::meter::Direction;
 use crate::base::reason::Reason;
 use crate::live::sessions::{Arrival, Registered, Session};
+use crate::proxy::record;
 use crate::proxy::tcp::Outcome;
 use crate::snapshot::L4Route;
 use crate::telemetry::{ListenerSeries, Record};
@@ -89,30 +89,17 @@ impl ConnGuard {
 
     fn record(&self, counted: &Counted, outcome: &Outcome, lasted: Duration, datagrams: Option<[u64; 2]>) -> Record {
         let route = counted.route.as_ref();
-        let session = &*self.place;
         Record {
-            ts: SystemTime::now(),
-            session_id: session.id,
             route: route.map(|r| r.id.clone()),
-            listener: session.listener.clone(),
-            proto: session.protocol,
-            client: session.client().0,
-            peer_addr: session.claim().map(|_| session.peer.0),
-            local_addr: session.local.0,
-            sni: session.sni().map(Into::into),
-            tls_version: session.tls().map(|tls| tls.version),
-            tls_cipher: session.tls().map(|tls| tls.cipher),
             upstream: route.and_then(|r| r.target.as_ref()).map(|t| t.name().clone()),
             endpoint: outcome.node.as_ref().map(|n| n.label().clone()),
             retries: u32::try_from(outcome.retries).unwrap_or(u32::MAX),
             connect: outcome.connect,
             duration: lasted,
-            rx_bytes: session.bytes(Direction::In),
-            tx_bytes: session.bytes(Direction::Out),
             datagrams,
             reason: outcome.reason,
             config_revision: counted.revision,
-            http: None,
+            ..record::of(&self.place)
         }
     }
 }

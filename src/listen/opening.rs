@@ -8,14 +8,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::secure;
+use super::secure::{self, Greeting};
 use crate::base::addr::{Remote, canonical};
 use crate::base::reason::Reason;
 use crate::live::sessions::{Claim, Session};
 use crate::model::{Listener, ProxyProtocol};
 use crate::net::proxy_header;
 use crate::telemetry::Metrics;
-use crate::tls::hello::Hello;
 
 /// The header has to be there so long after the connection was accepted.
 const HEADER: Duration = Duration::from_secs(5);
@@ -23,10 +22,20 @@ const HEADER: Duration = Duration::from_secs(5);
 /// What a connection said. Where nothing is awaited of a client, nothing is known, and nothing was read.
 #[derive(Debug, Default)]
 pub(super) struct Opening {
+    /// What it began with, where a ClientHello is awaited.
+    pub(super) greeting: Option<Greeting>,
+}
+
+impl Opening {
     /// The name in its ClientHello: in lower case, without a trailing dot.
-    pub(super) sni: Option<Box<str>>,
-    /// The ClientHello, and what came with it, where one is awaited.
-    pub(super) hello: Option<(Hello, Vec<u8>)>,
+    pub(super) fn sni(&self) -> Option<&str> {
+        self.greeting.as_ref().and_then(Greeting::sni)
+    }
+
+    /// Whether a ClientHello was awaited, and something else came.
+    pub(super) const fn is_bare(&self) -> bool {
+        matches!(self.greeting, Some(Greeting::Bare(_)))
+    }
 }
 
 /// Whether a listener waits for anything before it routes.
@@ -52,8 +61,7 @@ pub(super) async fn read(
         if !listener.tls {
             return Ok(Opening::default());
         }
-        let (hello, bytes) = secure::greet(stream, session, began, metrics).await?;
-        Ok(Opening { sni: hello.sni.clone(), hello: Some((hello, bytes)) })
+        Ok(Opening { greeting: Some(secure::greet(stream, session, began, metrics).await?) })
     });
     poll_fn(|cx| match session.poll_end(cx) {
         std::task::Poll::Ready(reason) => std::task::Poll::Ready(Err(reason)),

@@ -1,5 +1,5 @@
 //! TLS with the client: its ClientHello is awaited, and once it has a route it is passed through, or a handshake is made with it.
-//! A client whose name leads nowhere is told so by an alert. Chooses no route.
+//! A client whose name leads nowhere is told so by an alert, and one without TLS can only be passed through. Chooses no route.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -24,19 +24,46 @@ use crate::tls::{self, AlertDescription, Alpn, Channel, Identity, Kind, Wire};
 /// The handshake has to be over so long after the connection was accepted.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// Waits for a ClientHello. Every byte that came is in the answer.
+/// What a client began with. Every byte that came is here.
+#[derive(Debug)]
+pub(super) enum Greeting {
+    /// A ClientHello.
+    Hello(Hello, Vec<u8>),
+    /// No TLS: it can be passed through, and nothing else.
+    Bare(Vec<u8>),
+}
+
+impl Greeting {
+    /// The name in it.
+    pub(super) fn sni(&self) -> Option<&str> {
+        match self {
+            Self::Hello(hello, _) => hello.sni.as_deref(),
+            Self::Bare(_) => None,
+        }
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Hello(_, bytes) | Self::Bare(bytes) => bytes,
+        }
+    }
+}
+
+/// Waits for a ClientHello, or for what cannot become one.
 ///
 /// # Errors
 /// What the session ends with; it is counted with its kind.
-pub(super) async fn greet(stream: &TcpStream, session: &Session, began: Instant, metrics: &Metrics) -> Result<(Hello, Vec<u8>), Reason> {
-    let gathered = timeout_at(began + HANDSHAKE, tls::gather(stream)).await;
+pub(super) async fn greet(stream: &TcpStream, session: &Session, began: Instant, metrics: &Metrics) -> Result<Greeting, Reason> {
+    let mut bytes = Vec::new();
+    let gathered = timeout_at(began + HANDSHAKE, tls::gather(stream, &mut bytes)).await;
     let kind = match gathered {
-        Ok(Ok((hello, bytes))) => {
+        Ok(Ok(hello)) => {
             if let Some(sni) = &hello.sni {
                 session.set_sni(sni.clone());
             }
-            return Ok((hello, bytes));
+            return Ok(Greeting::Hello(hello, bytes));
         }
+        Ok(Err(failed)) if failed.kind() == Kind::NotTls => return Ok(Greeting::Bare(bytes)),
         Ok(Err(failed)) => failed.kind(),
         Err(_) => Kind::Timeout,
     };
@@ -44,21 +71,27 @@ pub(super) async fn greet(stream: &TcpStream, session: &Session, began: Instant,
     Err(Reason::TlsHandshake)
 }
 
-/// What becomes of a client whose hello is there: it is passed through or gets a handshake, as its route says; without a route it
+/// What a session without TLS ends with where TLS ends; it is counted.
+pub(super) fn bare(session: &Session, metrics: &Metrics) -> Reason {
+    failed(session, metrics, Kind::NotTls);
+    Reason::TlsHandshake
+}
+
+/// What becomes of a client that has begun: it is passed through or gets a handshake, as its route says; without a route it
 /// gets an alert. Somebody may end the session meanwhile.
 ///
 /// # Errors
 /// What the session ends with.
 pub(super) async fn settle(
     stream: TcpStream,
-    (hello, bytes): (Hello, Vec<u8>),
+    greeting: Greeting,
     routed: Result<Plan, Reason>,
     ssl_id: Option<&Id>,
     session: &Session,
     (context, began): (&Context, Instant),
 ) -> Result<(Plan, Client), Reason> {
     let plan = match routed {
-        Ok(plan) if plan.route.tls_passthrough => return through(stream, bytes, plan),
+        Ok(plan) if plan.route.tls_passthrough => return through(stream, greeting.into_bytes(), plan),
         Ok(plan) => plan,
         Err(reason) => {
             if reason == Reason::NoRoute {
@@ -67,6 +100,7 @@ pub(super) async fn settle(
             return Err(reason);
         }
     };
+    let Greeting::Hello(hello, bytes) = greeting else { return Err(bare(session, &context.metrics)) };
     let (channel, _) = terminate(&stream, (hello, bytes), (ssl_id, Alpn::Silent), session, (context, began)).await?;
     Ok((plan, Client::tls(stream, channel)))
 }
@@ -78,18 +112,19 @@ pub(super) async fn settle(
 /// What the session ends with.
 pub(super) async fn requests(
     stream: TcpStream,
-    hello: (Hello, Vec<u8>),
+    greeting: Greeting,
     listener: &Listener,
     session: &Session,
     at: (&Context, Instant),
 ) -> Result<(Wire, Option<Secured>, Spoken), Reason> {
+    let Greeting::Hello(hello, bytes) = greeting else { return Err(bare(session, &at.0.metrics)) };
     let versions = listener.http;
     let alpn = match versions {
         HttpVersions { h1: true, h2: true } => Alpn::Http,
         HttpVersions { h2: true, .. } => Alpn::Http2,
         HttpVersions { .. } => Alpn::Http1,
     };
-    let (channel, identity) = terminate(&stream, hello, (listener.ssl_id.as_ref(), alpn), session, at).await?;
+    let (channel, identity) = terminate(&stream, (hello, bytes), (listener.ssl_id.as_ref(), alpn), session, at).await?;
     let secured = Secured::new(identity, listener.ssl_id.is_some(), &channel);
     let is_h2 = channel.protocol().map_or(!versions.h1, |protocol| protocol == b"h2");
     let spoken = if is_h2 { Spoken::H2 } else { Spoken::H1 };
@@ -134,12 +169,12 @@ pub(super) async fn terminate(
 }
 
 /// TLS that does not end here cannot begin here either.
-fn through(stream: TcpStream, hello: Vec<u8>, plan: Plan) -> Result<(Plan, Client), Reason> {
-    if plan.route.target.as_ref().is_some_and(|target| target.client().is_some()) {
+fn through(stream: TcpStream, bytes: Vec<u8>, plan: Plan) -> Result<(Plan, Client), Reason> {
+    if plan.route.target.as_ref().is_some_and(|target| target.tunnel().is_some()) {
         tracing::debug!(route = %plan.route.id, "tls_passthrough to an upstream of scheme tls");
         return Err(Reason::NoUpstream);
     }
-    Ok((plan, Client::held(stream, hello)))
+    Ok((plan, Client::held(stream, bytes)))
 }
 
 fn agreed(channel: &Channel, session: &Session, metrics: &Metrics) {

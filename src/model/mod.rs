@@ -12,7 +12,7 @@ mod upstream;
 pub use limit::{By, KeySource, Limit, Pace, RouteLimit};
 pub use listener::{HttpVersions, Listener, ProxyProtocol, ProxyVersion};
 pub use resource::{Origin, Resource, Stored};
-pub use route::{HttpRoute, RouteMatch, TransformSpec};
+pub use route::{Case, HttpRoute, RouteMatch, TransformSpec};
 pub use setting::Global;
 pub use ssl::{ClientTrust, KeyPair, Ssl, SslUsage, TlsVersions};
 pub use stream_route::{StreamRoute, UpstreamRef};

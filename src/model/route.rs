@@ -40,8 +40,22 @@ pub struct RouteMatch {
     pub hosts: Vec<String>,
     /// `/a`, `/a*` (prefix) or `*`; any when empty.
     pub paths: Vec<String>,
+    /// Whether the case of these counts.
+    pub case: Case,
     /// Any when empty.
     pub methods: Vec<String>,
     /// A condition in the language of `route::statement`, which compiles it.
     pub statement: Option<Arc<str>>,
+}
+
+/// Where the case of letters counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Case {
+    /// Nowhere.
+    #[default]
+    Ignored,
+    /// In paths (RFC 9110, 4.2.3).
+    Paths,
+    /// In paths and hosts, as with `RouteComparison: Ordinal` of `VKProxy`.
+    HostsAndPaths,
 }

@@ -63,7 +63,7 @@ impl Default for Keepalive {
 /// What is spoken to the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Scheme {
-    /// Plain bytes (`tcp`, and `http`: HTTP/1.1, as far as requests are routed).
+    /// Plain bytes (`tcp`, `kafka`, and `http`: HTTP/1.1, as far as requests are routed).
     #[default]
     Tcp,
     /// TLS over TCP; HTTP/1.1 on it, as far as requests are routed.
@@ -79,7 +79,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Whether TLS is spoken.
+    /// Whether TLS is spoken for requests. Sessions of bytes have it with [`Self::Tls`] alone: the words of HTTP mean nothing to them.
     pub const fn is_secure(self) -> bool {
         match self {
             Self::Tls | Self::Https | Self::Grpcs => true,

@@ -9,4 +9,5 @@ pub mod proxy_header;
 pub mod relay;
 pub mod rewind;
 pub mod sock;
+pub mod through;
 pub mod udp;

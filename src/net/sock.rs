@@ -39,9 +39,9 @@ impl BindError {
     }
 }
 
-fn socket(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+/// A socket that does not wait and is not inherited, for addresses of one family only.
+pub(super) fn socket(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind.nonblocking().cloexec(), Some(protocol))?;
     if addr.is_ipv6() {
         // an IPv6 wildcard must not take the IPv4 port along: that is another listener's
         socket.set_only_v6(true)?;
@@ -49,10 +49,16 @@ fn socket(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+fn tcp(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = socket(addr, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
 /// Whether the port could be bound by a socket that does not share it: `SO_REUSEPORT` would hide that another process of the
 /// same user listens there, and take half of its connections.
 pub fn probe_tcp(addr: SocketAddr) -> Result<(), BindError> {
-    socket(addr).and_then(|s| s.bind(&addr.into())).map_err(|e| BindError::new(addr, &e))
+    tcp(addr).and_then(|s| s.bind(&addr.into())).map_err(|e| BindError::new(addr, &e))
 }
 
 /// Binds and listens `count` times on one address, for as many workers. Options are set here because accepted connections
@@ -62,7 +68,7 @@ pub fn listen_tcp(addr: SocketAddr, count: usize) -> Result<Vec<TcpListener>, Bi
 }
 
 fn listen_one(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket(addr)?;
+    let socket = tcp(addr)?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;

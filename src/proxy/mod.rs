@@ -4,5 +4,6 @@ mod announce;
 mod crypt;
 pub mod http;
 pub mod idle;
+pub mod record;
 pub mod tcp;
 pub mod udp;

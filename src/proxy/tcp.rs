@@ -178,18 +178,12 @@ async fn dial(
     let Some(target) = &plan.route.target else {
         return Err(Outcome::early(Reason::NoUpstream));
     };
-    let dialer = Dialer { target, connect_timeout: plan.connect_timeout, series: &plan.route.series };
+    let mut dialer = Dialer::new(target, plan.connect_timeout, &plan.route.series, began);
     let mut dial = pin!(async {
-        let failed = |e: DialError| Outcome { reason: e.reason, node: e.node, retries: e.tries.saturating_sub(1), connect: None };
-        let mut connected = dialer.dial(began, timer).await.map_err(failed)?;
-        if let Some(version) = plan.announce {
-            connected = announce(connected, session, version).await?;
+        match target.tunnel() {
+            None => Ok((reach(&mut dialer, session, plan, timer).await?, None)),
+            Some(client) => secure(&mut dialer, client, session, plan, timer).await,
         }
-        let channel = match target.client() {
-            Some(client) => Some(secure(&mut connected, client, session, plan).await?),
-            None => None,
-        };
-        Ok((connected, channel))
     });
     poll_fn(|cx| {
         if let Poll::Ready(reason) = session.poll_end(cx) {
@@ -200,20 +194,40 @@ async fn dial(
     .await
 }
 
-/// Speaks TLS with the node, within the time for one connect. There is no next node: this one may have seen bytes of the session.
-async fn secure(to: &mut Connected, client: &tls::Client, session: &Session, plan: &Plan) -> Result<Box<Channel>, Outcome> {
-    let limit = plan.route.target.as_ref().and_then(|t| t.spec().timeout).map_or(plan.connect_timeout, |t| t.connect);
-    let label = to.node.label();
-    let host = label.rsplit_once(':').map_or(&**label, |(host, _)| host).trim_matches(['[', ']']);
-    let error = match timeout(limit, tls::connect(&to.stream, client, session.sni(), host, Alpn::Silent)).await {
-        Ok(Ok(channel)) => return Ok(channel),
-        Ok(Err(error)) => error.to_string(),
-        Err(elapsed) => elapsed.to_string(),
-    };
-    let reason = Reason::UpstreamTls;
-    tracing::debug!(session = session.id, node = %label, error, "TLS with the node");
-    plan.route.series.connect_failed(label, reason);
-    Err(Outcome { reason, node: Some(to.node.clone()), retries: to.retries, connect: Some(to.took) })
+/// Connects to the next node, and tells it of the client where the listener wants that.
+async fn reach(dialer: &mut Dialer<'_>, session: &Session, plan: &Plan, timer: Pin<&mut Sleep>) -> Result<Connected, Outcome> {
+    let failed = |e: DialError| Outcome { reason: e.reason, node: e.node, retries: e.tries.saturating_sub(1), connect: None };
+    let connected = dialer.next(timer).await.map_err(failed)?;
+    match plan.announce {
+        Some(version) => announce(connected, session, version).await,
+        None => Ok(connected),
+    }
+}
+
+/// Connects to the first node that speaks TLS with us, each within the time for one connect. One that does not has seen nothing of the session,
+/// so the next one is tried.
+async fn secure(
+    dialer: &mut Dialer<'_>,
+    client: &tls::Client,
+    session: &Session,
+    plan: &Plan,
+    mut timer: Pin<&mut Sleep>,
+) -> Result<(Connected, Option<Box<Channel>>), Outcome> {
+    let mut took = None;
+    loop {
+        let reached = reach(dialer, session, plan, timer.as_mut()).await;
+        let to = reached.map_err(|end| if end.reason == Reason::UpstreamTls { Outcome { connect: took, ..end } } else { end })?;
+        let label = to.node.label();
+        let host = label.rsplit_once(':').map_or(&**label, |(host, _)| host).trim_matches(['[', ']']);
+        let error = match timeout(dialer.limit(), tls::connect(&to.stream, client, session.sni(), host, Alpn::Silent)).await {
+            Ok(Ok(channel)) => return Ok((to, Some(channel))),
+            Ok(Err(error)) => error.to_string(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        tracing::debug!(session = session.id, node = %label, error, "TLS with the node");
+        took = Some(to.took);
+        dialer.failed(&to.node, Reason::UpstreamTls);
+    }
 }
 
 /// A session with TLS on a side, or with bytes that go before.

@@ -159,7 +159,10 @@ mod tests {
         let (path, rule, text) = first(Kind::Upstream, &json!({"nodse": {}}));
         assert_eq!((path.as_str(), rule.as_str()), ("/nodse", "additionalProperties"));
         assert_eq!(text, "additional properties forbidden, found nodse (did you mean nodes?)");
-        assert_eq!(first(Kind::StreamRoute, &json!({"plugins": {}})).2, "additional properties forbidden, found plugins");
+        assert_eq!(
+            first(Kind::StreamRoute, &json!({"plugins": {}})).2,
+            "additional properties forbidden, found plugins (write limit in place of limit-conn, remote_addr in place of a whitelist)"
+        );
         let (path, _, text) = first(Kind::StreamRoute, &json!({"upstream": {"timeout": {"connect": 1, "send": 1, "read": 1, "raed": 2}}}));
         assert_eq!(path, "/upstream/timeout/raed");
         assert_eq!(
@@ -195,7 +198,7 @@ mod tests {
         let (_, rule, text) = first(Kind::Upstream, &json!({"type": "chash"}));
         assert_eq!(rule, "unsupported");
         assert_eq!(text, "type chash is not served by this build yet (known: roundrobin; this build has no other balancer)");
-        let (path, rule, _) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "kafka"}}));
+        let (path, rule, _) = first(Kind::StreamRoute, &json!({"upstream": {"scheme": "dubbo"}}));
         assert_eq!((path.as_str(), rule.as_str()), ("/upstream/scheme", "enum"));
     }
 

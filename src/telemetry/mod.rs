@@ -3,13 +3,15 @@
 pub mod access;
 mod control;
 mod families;
+mod line;
 pub mod log;
 mod process;
 mod series;
 mod sink;
 pub mod stamp;
 
-pub use access::{AccessConf, AccessFormat, AccessLog, HttpRecord, Record};
+pub use access::{AccessConf, AccessLog};
 pub use families::{LimitFigures, Metrics};
+pub use line::{AccessFormat, HttpRecord, Record};
 pub use log::{LogError, LogFormat, LogLevel};
 pub use series::{LimitSeries, ListenerSeries, RouteSeries};

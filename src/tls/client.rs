@@ -10,9 +10,9 @@ use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::alpn::{Alpn, Spoken};
 use super::check::{self, BadTrust, PairError};
 use super::provider::{provider, versions};
-use super::server::Alpn;
 use crate::model::KeyPair;
 
 /// The name that is asked for where nobody gives one, as APISIX does.
@@ -57,9 +57,7 @@ pub struct Profile {
 #[derive(Debug)]
 pub struct Client {
     profile: Profile,
-    config: Arc<ClientConfig>,
-    /// The same with ALPN, each made when it is first asked for.
-    spoken: [OnceLock<Arc<ClientConfig>>; 3],
+    config: Spoken<ClientConfig>,
     sni: Option<ServerName<'static>>,
 }
 
@@ -84,7 +82,7 @@ impl Client {
         };
         config.resumption = Resumption::in_memory_sessions(REMEMBERED);
         let sni = profile.sni.as_ref().map(|text| name(text).ok_or_else(|| BadClient::Name(text.clone()))).transpose()?;
-        Ok(Self { profile, config: Arc::new(config), spoken: Default::default(), sni })
+        Ok(Self { profile, config: Spoken::new(config), sni })
     }
 
     /// What it was made of.
@@ -93,18 +91,7 @@ impl Client {
     }
 
     pub(super) fn config(&self, alpn: Alpn) -> &Arc<ClientConfig> {
-        let [http1, http2, http] = &self.spoken;
-        let made = match alpn {
-            Alpn::Silent => return &self.config,
-            Alpn::Http1 => http1,
-            Alpn::Http2 => http2,
-            Alpn::Http => http,
-        };
-        made.get_or_init(|| {
-            let mut config = ClientConfig::clone(&self.config);
-            config.alpn_protocols = alpn.words();
-            Arc::new(config)
-        })
+        self.config.get(alpn)
     }
 
     /// The name to ask a node for: the profile's own, else the one that the client asked for, else the node's where it is to be

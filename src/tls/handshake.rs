@@ -9,10 +9,10 @@ use bytes::BufMut;
 use rustls::{AlertDescription, ServerConfig};
 use tokio::net::TcpStream;
 
+use super::alpn::Alpn;
 use super::channel::{Broken, Channel, WAITING};
 use super::client::Client;
 use super::hello::{Bad, Hello, LIMIT, Scan, Step};
-use super::server::Alpn;
 use super::words::Kind;
 
 /// What one read takes, in bytes. A usual hello fits, a post-quantum one as well.
@@ -55,17 +55,17 @@ impl Failed {
     }
 }
 
-/// Reads until a ClientHello is whole: what it says, and every byte that came, [`LIMIT`] of them at most. A client whose bytes
-/// are TLS, but no hello, is told so.
-pub async fn gather(tcp: &TcpStream) -> Result<(Hello, Vec<u8>), Failed> {
-    let (mut scan, mut bytes) = (Scan::default(), Vec::new());
+/// Reads until a ClientHello is whole: what it says. Every byte that came is in `bytes`, [`LIMIT`] of them at most, whatever they are. A
+/// client whose bytes are TLS, but no hello, is told so.
+pub async fn gather(tcp: &TcpStream, bytes: &mut Vec<u8>) -> Result<Hello, Failed> {
+    let mut scan = Scan::default();
     loop {
         bytes.reserve_exact(READ.min(LIMIT - bytes.len().min(LIMIT)));
         let room = LIMIT - bytes.len();
-        read(tcp, &mut bytes, room).await?;
-        match scan.step(&bytes) {
+        read(tcp, bytes, room).await?;
+        match scan.step(bytes) {
             Ok(Step::More) => {}
-            Ok(Step::Hello(hello)) => return Ok((hello, bytes)),
+            Ok(Step::Hello(hello)) => return Ok(hello),
             Err(bad) => {
                 if bad != Bad::NotTls {
                     refuse(tcp, AlertDescription::DecodeError).await;

@@ -2,7 +2,7 @@
 //! only with the certificates and the client trust that it was given out under: each identity has keys of its own for them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -12,6 +12,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, We
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
+use super::alpn::{Alpn, Spoken};
 use super::check::{self, BadTrust, PairError};
 use super::provider::{provider, versions};
 use crate::base::id::Id;
@@ -38,40 +39,11 @@ pub enum BadIdentity {
     Tls(#[from] rustls::Error),
 }
 
-/// What may be spoken on a connection, in the words of ALPN (RFC 7301). A client that names protocols, and none of these, is turned
-/// away by an alert; one that names none is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alpn {
-    /// Nothing is said about it.
-    Silent,
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2.
-    Http2,
-    /// HTTP/2 rather than HTTP/1.1.
-    Http,
-}
-
-impl Alpn {
-    /// The words, the preferred one first.
-    pub(super) fn words(self) -> Vec<Vec<u8>> {
-        let words: &[&[u8]] = match self {
-            Self::Silent => &[],
-            Self::Http1 => &[b"http/1.1"],
-            Self::Http2 => &[b"h2"],
-            Self::Http => &[b"h2", b"http/1.1"],
-        };
-        words.iter().map(|word| word.to_vec()).collect()
-    }
-}
-
 /// One ssl object as clients see it. Found by its id, and the same for as long as what clients see of it is the same.
 #[derive(Debug)]
 pub struct Identity {
     seen: Seen,
-    config: Arc<ServerConfig>,
-    /// The same with ALPN, each made when it is first asked for: tickets are good with all of them.
-    spoken: [OnceLock<Arc<ServerConfig>>; 3],
+    config: Spoken<ServerConfig>,
 }
 
 /// What clients see of an ssl object; its names are not in it.
@@ -86,23 +58,12 @@ impl Identity {
     /// Makes one, with ticket keys of its own.
     pub fn new(ssl: &Ssl) -> Result<Self, BadIdentity> {
         let seen = Seen { pairs: ssl.pairs.clone(), client: ssl.client.clone(), versions: ssl.versions };
-        Ok(Self { config: Arc::new(config(&seen)?), seen, spoken: Default::default() })
+        Ok(Self { config: Spoken::new(config(&seen)?), seen })
     }
 
     /// What handshakes are made with.
     pub fn config(&self, alpn: Alpn) -> &Arc<ServerConfig> {
-        let [http1, http2, http] = &self.spoken;
-        let made = match alpn {
-            Alpn::Silent => return &self.config,
-            Alpn::Http1 => http1,
-            Alpn::Http2 => http2,
-            Alpn::Http => http,
-        };
-        made.get_or_init(|| {
-            let mut config = ServerConfig::clone(&self.config);
-            config.alpn_protocols = alpn.words();
-            Arc::new(config)
-        })
+        self.config.get(alpn)
     }
 
     /// Whether a client that this one let in may be served as one of `other`, too: `other` asks for no certificate, or for one of the

@@ -48,28 +48,37 @@ pub struct DialError {
     pub node: Option<Arc<Node>>,
 }
 
-/// One session's way to a node.
+/// One session's way to a node, from one to the next.
 #[derive(Debug)]
 pub struct Dialer<'a> {
-    /// Where to.
-    pub target: &'a Target,
-    /// The time for one connect; the target's own wins.
-    pub connect_timeout: Duration,
-    /// Told of every try.
-    pub series: &'a RouteSeries,
+    walk: Walk<'a>,
+    series: &'a RouteSeries,
+    /// For one connect.
+    limit: Duration,
+    began: Instant,
 }
 
-impl Dialer<'_> {
-    /// Connects to the first node that answers, beginning now. The session's timer is set for each connect, and left as it was
+impl<'a> Dialer<'a> {
+    /// A way to the target, beginning now. `connect_timeout` is the time for one connect where the target gives none; `series` is told of every
+    /// try.
+    pub fn new(target: &'a Target, connect_timeout: Duration, series: &'a RouteSeries, began: Instant) -> Self {
+        let limit = target.spec().timeout.map_or(connect_timeout, |t| t.connect);
+        Self { walk: Walk::new(target, series, began), series, limit, began }
+    }
+
+    /// The time for one connect.
+    pub const fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Connects to the next node that answers. The session's timer is set for each connect, and left as it was
     /// last. Dropping the future closes what is under way.
-    pub async fn dial(&self, began: Instant, mut timer: Pin<&mut Sleep>) -> Result<Connected, DialError> {
-        let limit = self.target.spec().timeout.map_or(self.connect_timeout, |t| t.connect);
-        let mut walk = Walk::new(self.target, self.series, began);
-        while let Some(node) = walk.next() {
+    pub async fn next(&mut self, mut timer: Pin<&mut Sleep>) -> Result<Connected, DialError> {
+        while let Some(node) = self.walk.next() {
             let in_flight = node.hold();
-            let retries = walk.retries();
-            let start = if retries == 0 { began } else { Instant::now() };
-            timer.as_mut().reset(start + limit);
+            let retries = self.walk.retries();
+            let start = if retries == 0 { self.began } else { Instant::now() };
+            timer.as_mut().reset(start + self.limit);
             match within(timer.as_mut(), reach(node)).await {
                 Ok(stream) => {
                     let at = Instant::now();
@@ -77,10 +86,15 @@ impl Dialer<'_> {
                     self.series.connected(took);
                     return Ok(Connected { stream, node: node.clone(), in_flight, retries, took, at });
                 }
-                Err(reason) => walk.failed(node, reason),
+                Err(reason) => self.walk.failed(node, reason),
             }
         }
-        Err(walk.end())
+        Err(self.walk.end())
+    }
+
+    /// Notes that a node which was connected to is of no use after all, before it saw anything of the session.
+    pub fn failed(&mut self, node: &Arc<Node>, reason: Reason) {
+        self.walk.failed(node, reason);
     }
 }
 
@@ -164,7 +178,7 @@ mod tests {
         let series = Metrics::new().unwrap().route(Kind::StreamRoute, None);
         let now = Instant::now();
         let timer = pin!(tokio::time::sleep_until(now));
-        Dialer { target: &target, connect_timeout: Duration::from_secs(3), series: &series }.dial(now, timer).await
+        Dialer::new(&target, Duration::from_secs(3), &series, now).next(timer).await
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::balance::{Balance, Share, Tried};
 use super::node::Node;
-use crate::model::Upstream;
+use crate::model::{Scheme, Upstream};
 use crate::tls::{Client, Profile};
 
 /// What sessions of a route connect to. Immutable but for the balance's position and the nodes' counters.
@@ -39,9 +39,14 @@ impl Target {
         &self.nodes
     }
 
-    /// How TLS is spoken to its nodes; `None`: it is not.
+    /// How TLS is spoken to its nodes for requests; `None`: it is not.
     pub fn client(&self) -> Option<&Arc<Client>> {
         self.client.as_ref()
+    }
+
+    /// How TLS is spoken to its nodes for a session of bytes: only where the scheme is TLS itself.
+    pub fn tunnel(&self) -> Option<&Arc<Client>> {
+        self.client.as_ref().filter(|_| self.spec.scheme == Scheme::Tls)
     }
 
     /// What [`Target::client`] was made of.

@@ -55,7 +55,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The end of a way that led nowhere.
-    pub(super) fn end(self) -> DialError {
-        self.last
+    pub(super) fn end(&self) -> DialError {
+        DialError { reason: self.last.reason, tries: self.last.tries, node: self.last.node.clone() }
     }
 }

@@ -206,3 +206,19 @@ fn a_hundred_thousand_keys_of_a_kilobyte_cost_a_fifth_of_that() {
     let grown = web.gateway.resident_mib().saturating_sub(before);
     assert!(grown <= 25, "{grown} MiB");
 }
+
+#[test]
+fn what_a_client_is_told_of_a_limit_is_not_transformed() {
+    let a = origin("A");
+    let web = Web::start();
+    let transforms =
+        json!([{"ResponseHeader": "H", "Set": "v", "When": "Always"}, {"ResponseHeaderRemove": "Retry-After", "When": "Always"}]);
+    let limit = json!({"policy": "fixed_window", "permit_limit": 1, "window": "1h"});
+    let route = json!({"upstream": to(&[&a]), "transforms": transforms, "limit": limit, "max_body_size": 3});
+    web.route("r", &route);
+    let (passed, refused) = (web.curl("/", &[]), web.curl("/", &[]));
+    assert_eq!((passed.status, passed.line("h")), (200, Some("v")));
+    assert_eq!((refused.status, refused.line("h"), refused.number("retry-after").is_some()), (429, None, true));
+    let large = web.curl("/", &["-d", "four"]);
+    assert_eq!((large.status, large.line("h")), (413, None));
+}

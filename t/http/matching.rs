@@ -25,6 +25,11 @@ impl Route {
         self
     }
 
+    fn case(mut self, case: &str) -> Self {
+        self.1["match"]["case"] = json!(case);
+        self
+    }
+
     fn when(mut self, statement: &str) -> Self {
         self.1["match"]["statement"] = json!(statement);
         self
@@ -89,6 +94,10 @@ fn a_host_is_exact_an_end_or_any() {
     );
     let local: Vec<_> = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("GET {host}:5001 /")).into_iter().collect();
     let local: Vec<_> = local.iter().map(|ask| (ask.as_str(), "A")).chain([("GET localhost /", "404")]).collect();
+    let cased = [("GET a.com /api", "404"), ("GET a.com /Api/x", "A"), ("GET A.com /Api/x", "404")];
+    table.check("M21", vec![on("r", &["a.com"], &["/Api*"], 'A').case("hosts_and_paths")], &cased);
+    let paths = [("GET a.com /api", "404"), ("GET A.com /Api/x", "A")];
+    table.check("paths only", vec![on("r", &["a.com"], &["/Api*"], 'A').case("paths")], &paths);
     table.check("M23", vec![on("r", &["localhost:5001"], &["*"], 'A')], &local);
     table.check("P27", vec![on("r", &["a.*.com"], &["*"], 'A')], &[("GET a.b.com /", "404")]);
 }

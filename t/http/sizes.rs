@@ -195,9 +195,10 @@ fn an_early_answer_of_http_2_is_no_error_to_curl() {
     let a = origin("A");
     let web = Web::start();
     web.route("r", &json!({"match": {"paths": ["/one"]}, "upstream": to(&[&a]), "max_body_size": 10}));
+    web.route("node", &json!({"match": {"paths": ["/refuse"]}, "upstream": to(&[&a])}));
     let (file, at) = (upload(3_000_000), web.either());
     let body = format!("@{}", file.path().display());
-    for (path, status) in [("/one", 413), ("/none", 404)] {
+    for (path, status) in [("/one", 413), ("/none", 404), ("/refuse", 417)] {
         for data in ["x".repeat(21), body.clone()] {
             let seen = curl(&format!("http://{at}{path}"), &[H2, "--data-binary", &data]);
             assert_eq!(seen.status, status, "{path}");

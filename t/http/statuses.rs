@@ -1,6 +1,7 @@
 //! What a client gets where there is no answer of a node, and when another node is tried.
 
 use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read};
 
 use serde_json::{Value, json};
 
@@ -61,7 +62,7 @@ fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     let mut client = web.client();
     client.send("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n");
     let error = client.try_answer(false).unwrap_err();
-    assert!(matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error}");
     soon("its reason", || web.gateway.access_log().iter().any(|line| line["path"] == "/cut" && line["reason"] == "upstream_reset"));
 }
 
@@ -111,4 +112,39 @@ fn the_nodes_of_an_upstream_take_turns() {
     let ups: Vec<String> = (0..6).map(|_| client.get("/").json()["up"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ups[..3], ups[3..]);
     assert_eq!(ups.iter().collect::<BTreeSet<_>>().len(), 3);
+}
+
+#[test]
+fn what_came_before_an_answer_broke_off_is_passed_on() {
+    let a = origin("A");
+    let web = Web::to(&a);
+    let mut client = web.client();
+    client.send("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n");
+    let told = String::from_utf8(client.rest()).unwrap();
+    assert!(told.starts_with("HTTP/1.1 200 ") && told.ends_with("\r\n\r\nhalf"), "{told}");
+}
+
+#[test]
+fn a_broken_answer_does_not_look_whole_to_a_client_of_http_1_0() {
+    let a = origin("A");
+    let web = Web::to(&a);
+    let mut client = web.client();
+    client.send("GET /cut-chunks HTTP/1.0\r\n\r\n");
+    let mut told = Vec::new();
+    let end = client.stream.read_to_end(&mut told);
+    assert_eq!(end.map_err(|e| e.kind()), Err(ErrorKind::ConnectionReset), "{}", String::from_utf8_lossy(&told));
+    soon("its reason", || web.gateway.access_log().iter().any(|line| line["path"] == "/cut-chunks" && line["reason"] == "upstream_reset"));
+    let mut client = web.client();
+    client.send("GET /chunked/5000 HTTP/1.0\r\n\r\n");
+    assert!(client.stream.read_to_end(&mut told).is_ok(), "one that is whole is none");
+}
+
+#[test]
+fn the_reason_of_a_broken_answer_is_what_was_wrong_with_it() {
+    let a = origin("A");
+    let web = Web::to(&a);
+    let mut client = web.client();
+    client.send("GET /bad-chunk HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.try_answer(false).is_err());
+    soon("its reason", || web.gateway.access_log().iter().any(|line| line["path"] == "/bad-chunk" && line["reason"] == "bad_response"));
 }

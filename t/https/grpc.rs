@@ -1,48 +1,25 @@
 //! gRPC over TLS on both sides, and HTTP/2 under load.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Secure;
-use crate::support::tls;
-
-/// A program of this test.
-struct Python(Child);
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        // it may have ended already
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The system's own Python, which has the Debian packages.
-fn python(file: &str, args: &[&str]) -> Command {
-    let mut command = Command::new("/usr/bin/python3");
-    command.arg(format!("{}/t/http2/{file}", env!("CARGO_MANIFEST_DIR"))).args(args).env("no_proxy", "*");
-    command
-}
+use crate::support::{python, tls};
 
 #[test]
 fn grpc_goes_over_tls_on_both_sides() {
     let s = Secure::start();
     let (cert, key) = s.authority.issue("node", "DNS:node.test");
     let args = ["0", cert.to_str().unwrap(), key.to_str().unwrap()];
-    let mut server = Python(python("greeter.py", &args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
-    let mut port = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let (_server, node) = python::serve("http2/greeter.py", &args);
     let upstream = json!({
-        "scheme": "grpcs", "nodes": {format!("127.0.0.1:{}", port.trim()): 1}, "pass_host": "rewrite", "upstream_host": "node.test",
+        "scheme": "grpcs", "nodes": {node: 1}, "pass_host": "rewrite", "upstream_host": "node.test",
         "tls": {"verify": true, "ca": tls::text(&s.authority.cert())},
     });
     s.gateway.put_live("routes", "r", &json!({ "upstream": upstream }));
     let ca = s.authority.cert();
-    let output = python("caller.py", &[&s.at.to_string(), "chat", "tls", ca.to_str().unwrap(), "a.test"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let saw: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}{}", String::from_utf8_lossy(&output.stderr)));
+    let saw = python::ask("http2/caller.py", &[&s.at.to_string(), "chat", "tls", ca.to_str().unwrap(), "a.test"]);
     assert_eq!(saw["unary"], json!({"answer": "hello world", "code": "OK", "trailers": {"x-trail": "w1"}}));
     assert_eq!(saw["fail"], json!({"code": "FAILED_PRECONDITION", "details": "as asked"}));
     assert_eq!((&saw["chat"]["code"], &saw["many"]), (&json!("OK"), &json!(200)));

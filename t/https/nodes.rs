@@ -6,10 +6,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use std::time::Duration;
+
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::{Client, Secure};
 use crate::support::authority::Authority;
+use crate::support::upstream::Server;
 use crate::support::{ports, soon, tls};
 
 /// nginx with TLS: answers with the name that it was asked for, the host, whether a client's certificate was good, and the number of the
@@ -89,6 +93,14 @@ fn the_name_for_a_node_is_that_of_its_request() {
             assert_eq!((said[0].as_str(), &said[1]), (sni, &host), "{scheme} {fields}");
         }
     }
+    for (transform, host) in
+        [(json!({"RequestHeader": "Host", "Set": "x.test"}), "x.test"), (json!({"RequestHeaderOriginalHost": true}), "a.test")]
+    {
+        let rewrite = nginx.upstream("https", &json!({"pass_host": "rewrite", "upstream_host": "node.test"}));
+        s.gateway.put_live("routes", "r", &json!({ "upstream": rewrite, "transforms": [transform] }));
+        let answer = s.curl(&["--http1.1"], "https://a.test:443/");
+        assert!(answer.body.starts_with(format!("{host} {host} ").as_bytes()), "{}", String::from_utf8_lossy(&answer.body));
+    }
 }
 
 #[test]
@@ -149,6 +161,28 @@ fn connections_are_kept_and_shared_only_within_a_name() {
     assert_eq!((name.as_str(), nth.as_str(), second != first), ("b.test", "1", true));
     assert_eq!(ask("a.test"), ("a.test".into(), first, "3".into()));
     assert_eq!(ask("b.test"), ("b.test".into(), second, "2".into()));
+}
+
+#[test]
+fn a_connection_that_was_kept_says_its_end_to_the_node() {
+    let s = Secure::start();
+    let config = tls::serving(&s.authority.issue("node", "DNS:node.test"), None);
+    let (tell, told) = std::sync::mpsc::channel();
+    let node = Server::start(ports::free_addr(), move |stream, _| {
+        let mut tls = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+        let mut asked = [0; 4096];
+        // one read is one request
+        if tls.read(&mut asked).is_ok_and(|n| n > 0) {
+            tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+            tell.send(tls.read(&mut asked).map_err(|e| e.kind())).unwrap();
+        }
+    });
+    for keep in [json!({"requests": 1}), json!({"idle_timeout": 0.2})] {
+        let upstream = json!({"scheme": "https", "nodes": {node.node(): 1}, "keepalive_pool": keep});
+        s.gateway.put_live("routes", "r", &json!({ "upstream": upstream }));
+        assert_eq!(s.curl(&["--http1.1"], "https://a.test/").status, 200);
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Ok(0)), "{keep}: a close_notify");
+    }
 }
 
 /// A route by a host to the gateway itself, which asks there for `a.test`.

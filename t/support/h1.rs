@@ -160,8 +160,8 @@ pub fn get(to: SocketAddr, target: &str) -> Message {
 }
 
 /// A server whose paths say what it does:
-/// `/status/N`, `/sleep/MS`, `/slowbody/MS` (ten bytes, each so late), `/bytes/N`, `/chunked/N` (with a trailer), `/cut` (breaks off in the
-/// body), `/silent` (closes without an answer), `/garbage`, `/refuse` (answers 417 without reading the body), `/upgrade` (101, then echoes bytes),
+/// `/status/N`, `/sleep/MS`, `/slowbody/MS` (ten bytes, each so late), `/bytes/N`, `/chunked/N` (with a trailer), `/cut`, `/cut-chunks` (break off
+/// in the body), `/bad-chunk`, `/silent` (closes without an answer), `/garbage`, `/refuse` (answers 417 without reading the body), `/upgrade` (101, then echoes bytes),
 /// `/close` (an answer that ends with the connection). Any other path is answered with what was asked, as JSON.
 pub fn origin(name: &'static str) -> Server {
     Server::start(SocketAddr::from(([0, 0, 0, 0], ports::free())), move |stream, _| {
@@ -199,6 +199,10 @@ fn serve(name: &str, mut stream: TcpStream) -> io::Result<()> {
             return stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nto the end");
         } else if path == "/cut" {
             return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+        } else if path == "/cut-chunks" {
+            return stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+        } else if path == "/bad-chunk" {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nno size\r\n")?;
         } else if let Some(bytes) = number("/bytes/") {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n")?;
             stream.write_all(&pattern(bytes))?;

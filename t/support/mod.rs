@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod poll;
 pub mod ports;
+pub mod python;
 pub mod store;
 pub mod tls;
 pub mod upstream;

@@ -113,9 +113,8 @@ pub fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// A server that says `hello <name that it was asked for>` after the first byte, and closes. With an authority, clients need a
-/// certificate of it.
-pub fn server((cert, private): &(std::path::PathBuf, std::path::PathBuf), clients: Option<&Path>) -> Server {
+/// What a server with a certificate speaks. With an authority, clients need a certificate of it.
+pub fn serving((cert, private): &(std::path::PathBuf, std::path::PathBuf), clients: Option<&Path>) -> Arc<ServerConfig> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
     let builder = match clients {
         Some(ca) => {
@@ -123,7 +122,13 @@ pub fn server((cert, private): &(std::path::PathBuf, std::path::PathBuf), client
         }
         None => builder.with_no_client_auth(),
     };
-    let config = Arc::new(builder.with_single_cert(chain(cert), key(private)).unwrap());
+    Arc::new(builder.with_single_cert(chain(cert), key(private)).unwrap())
+}
+
+/// A server that says `hello <name that it was asked for>` after the first byte, and closes. With an authority, clients need a
+/// certificate of it.
+pub fn server(pair: &(std::path::PathBuf, std::path::PathBuf), clients: Option<&Path>) -> Server {
+    let config = serving(pair, clients);
     Server::start(SocketAddr::from(([0, 0, 0, 0], ports::free())), move |stream, _| {
         let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
         let mut first = [0; 64];

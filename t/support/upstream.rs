@@ -120,6 +120,22 @@ pub fn hello_on(port: u16) -> Server {
     })
 }
 
+/// Answers each request of HTTP/1.1 that has no body, with a body of as many bytes.
+pub fn http_of(bytes: usize) -> Server {
+    Server::start(ports::free_addr(), move |mut stream, _| {
+        let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+        while let Ok(n @ 1..) = stream.read(&mut buffer) {
+            seen.extend_from_slice(&buffer[..n]);
+            while let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
+                seen.drain(..end + 4);
+                if write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n{}", "x".repeat(bytes)).is_err() {
+                    return;
+                }
+            }
+        }
+    })
+}
+
 /// Says a banner at once, then echoes.
 pub fn speaks_first(banner: &'static [u8]) -> Server {
     Server::start(any(ports::free()), move |mut stream, seen| {

@@ -3,11 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::super::envelope::Answer;
-use super::super::refs;
 use super::Ask;
 use super::terms::Terms;
 use super::write::{self, Draft, Form};
 use crate::base::id::Key;
+use crate::control::ingest::id_text;
 
 /// 200 with the whole object, 404, or 400 if the outcome is no object of its kind.
 pub(super) async fn patch(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer> {
@@ -42,7 +42,7 @@ impl Patch {
             replace(&mut value, &self.at, self.body.clone())?;
         }
         let Value::Object(mut value) = value else { return Err(Answer::bad("invalid configuration: wrong type: expected object")) };
-        if value.get("id").is_some_and(|id| refs::text_of(id).as_deref() != Some(key.id.as_str())) {
+        if value.get("id").is_some_and(|id| id_text(id).as_deref() != Some(key.id.as_str())) {
             return Err(Answer::bad(format!("wrong {} id", key.kind.label())));
         }
         value.insert("id".into(), Value::String(key.id.as_str().to_owned()));

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::super::envelope::Answer;
-use super::super::refs;
 use super::Ask;
 use super::terms::Terms;
 use super::write::{self, Draft, Form};
 use crate::base::id::Kind;
+use crate::control::ingest::id_text;
 
 /// 201 for a new object, 200 for a replaced one.
 pub(super) async fn put(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer> {
@@ -27,7 +27,7 @@ pub(super) async fn put(ask: &Ask<'_>, terms: Terms) -> Result<Answer, Answer> {
 
 /// The id: from the path, else from the body; if both say one, the same.
 fn id(kind: Kind, in_path: Option<&str>, in_body: Option<&Value>) -> Result<String, Answer> {
-    let in_body = in_body.map(|id| refs::text_of(id).unwrap_or_else(|| id.to_string()));
+    let in_body = in_body.map(|id| id_text(id).unwrap_or_else(|| id.to_string()));
     match (in_path, in_body) {
         (Some(path), Some(body)) if path != body => Err(Answer::bad(format!("wrong {} id", kind.label()))),
         (Some(path), _) => Ok(path.to_owned()),
@@ -82,6 +82,9 @@ mod tests {
         assert_eq!(body["value"]["id"], json!("7"));
         let (status, body) = fake.ask("PUT", "/apisix/admin/upstreams", r#"{"id":8,"nodes":{}}"#).await;
         assert_eq!((status, &body["key"], &body["value"]["id"]), (201, &json!("/sluice/upstreams/8"), &json!(8)));
+        let (status, body) = fake.ask("PUT", "/apisix/admin/upstreams", r#"{"id":9.0,"nodes":{}}"#).await;
+        assert_eq!((status, &body["key"]), (201, &json!("/sluice/upstreams/9")), "a whole number with a point is that number");
+        assert_eq!(fake.ask("PUT", "/apisix/admin/upstreams/9", r#"{"id":9.0,"nodes":{}}"#).await.0, 200);
         let (status, _) = fake.ask("PUT", "/apisix/admin/upstreams/a-b-c-ABC_0123", UPSTREAM).await;
         assert_eq!(status, 201);
     }
@@ -148,6 +151,7 @@ mod tests {
         assert_eq!(fake.ask("PUT", "/apisix/admin/upstreams/1", UPSTREAM).await.0, 201);
         assert_eq!(fake.ask("PUT", "/apisix/admin/stream_routes/1", r#"{"upstream_id":1}"#).await.0, 201);
         assert_eq!(fake.ask("PUT", "/apisix/admin/stream_routes/2", r#"{"upstream_id":"1"}"#).await.0, 201);
+        assert_eq!(fake.ask("PUT", "/apisix/admin/stream_routes/3", r#"{"upstream_id":1.0}"#).await.0, 201);
         let listener = r#"{"protocol":"tcp","addr":"127.0.0.1:9100","stream_route_id":"2"}"#;
         assert_eq!(fake.ask("PUT", "/apisix/admin/listeners/1", listener).await.0, 201);
     }

@@ -142,7 +142,7 @@ pub(super) fn integer(value: &Value) -> Option<i64> {
 }
 
 /// An id as text, from text or a whole number.
-pub(super) fn id_text(value: &Value) -> Option<String> {
+pub fn id_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(n) => match n.as_f64() {

@@ -9,7 +9,7 @@ use super::limit;
 use super::secrets::Secrets;
 use super::stream_route::target;
 use crate::base::id::Id;
-use crate::model::{HttpRoute, RouteMatch, TransformSpec};
+use crate::model::{Case, HttpRoute, RouteMatch, TransformSpec};
 
 pub(super) fn read(id: Id, fields: &Fields<'_>, secrets: &Secrets, found: &mut Found) -> HttpRoute {
     HttpRoute {
@@ -32,7 +32,12 @@ fn matching(fields: &Fields<'_>, found: &mut Found) -> RouteMatch {
         host(&at, value.as_str().unwrap_or_default(), found);
     }
     let statement = fields.text("statement").filter(|text| !text.trim_ascii().is_empty());
-    RouteMatch { hosts: texts("hosts"), paths: texts("paths"), methods: texts("methods"), statement: statement.map(Arc::from) }
+    let case = match fields.text("case") {
+        Some("paths") => Case::Paths,
+        Some("hosts_and_paths") => Case::HostsAndPaths,
+        _ => Case::Ignored,
+    };
+    RouteMatch { hosts: texts("hosts"), paths: texts("paths"), case, methods: texts("methods"), statement: statement.map(Arc::from) }
 }
 
 /// What can be in no `Host` line would make a route that is never matched: a mistake worth saying.
@@ -98,6 +103,8 @@ mod tests {
     #[test]
     fn a_blank_statement_is_none() {
         assert_eq!(route(&json!({"match": {"statement": " \n"}})).matching.statement, None);
+        let case = |word| route(&json!({"match": {"case": word}})).matching.case;
+        assert_eq!(["ignored", "paths", "hosts_and_paths"].map(case), [Case::Ignored, Case::Paths, Case::HostsAndPaths]);
     }
 
     #[test]

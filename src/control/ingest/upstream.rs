@@ -59,7 +59,7 @@ fn scheme(fields: &Fields<'_>) -> Scheme {
         Some("h2c" | "grpc") => Scheme::H2c,
         Some("https") => Scheme::Https,
         Some("grpcs") => Scheme::Grpcs,
-        // the schema lets only these pass; http is plain bytes here
+        // the schema lets only these pass; http and kafka are plain bytes here
         Some(_) | None => Scheme::Tcp,
     }
 }

@@ -408,3 +408,36 @@ proptest! {
         prop_assert_eq!(compiled(&list).request(&mut head, &facts()), Ok(()));
     }
 }
+
+#[test]
+fn an_absolute_target_without_a_path_gets_one() {
+    for (target, expected) in
+        [("http://in.example:5001?a=v", "GET /?a=v"), ("http://in.example:5001", "GET /"), ("http://in.example:5001/x?", "GET /x?")]
+    {
+        assert_eq!(sent(&Transforms::default(), request(&format!("GET {target}"), &LINES), &facts())[0], expected, "{target}");
+    }
+}
+
+#[test]
+fn the_host_is_known_before_it_is_written() {
+    let client = |host: &'static str| Facts { host, ..facts() };
+    for list in [
+        json!([]),
+        json!([{"RequestHeaderOriginalHost": true}]),
+        json!([{"RequestHeaderOriginalHost": false}]),
+        json!([{"RequestHeader": "Host", "Set": "x.y"}]),
+        json!([{"RequestHeader": "host", "Set": "x.y"}, {"RequestHeader": "Host", "Set": "in.example:5001"}]),
+        json!([{"RequestHeader": "Host", "Set": "in.example:5001"}, {"RequestHeaderOriginalHost": true}]),
+        json!([{"RequestHeader": "Host", "Set": "x.y"}, {"RequestHeaderRemove": "Host"}]),
+        json!([{"RequestHeadersCopy": false}]),
+        json!([{"RequestHeadersCopy": false}, {"RequestHeaderOriginalHost": true}]),
+        json!([{"RequestHeadersAllowed": "Host"}, {"RequestHeader": "Host", "Set": "x.y"}]),
+    ] {
+        let transforms = compiled(&list);
+        for facts in [client("in.example:5001"), Facts { original_host: true, ..client("in.example:5001") }] {
+            let out = sent(&transforms, request(FIRST, &LINES), &facts);
+            let host = out.iter().find_map(|line| line.strip_prefix("host: ")).unwrap();
+            assert_eq!(transforms.host(facts.host, facts.original_host).unwrap_or(facts.node_authority), host, "{list} {out:?}");
+        }
+    }
+}

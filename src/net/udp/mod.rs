@@ -10,25 +10,19 @@ use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::sock::BindError;
+use super::sock::{BindError, socket};
 
 /// What the system is asked to keep for a listening socket in each direction, in bytes. It gives at most `net.core.rmem_max` and
 /// `wmem_max`; a privileged process gets it all.
 const BUFFER: usize = 4 * 1024 * 1024;
 
-fn socket(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
-    if addr.is_ipv6() {
-        // an IPv6 wildcard must not take the IPv4 port along: that is another listener's
-        socket.set_only_v6(true)?;
-    }
-    Ok(socket)
+fn udp(addr: SocketAddr) -> io::Result<Socket> {
+    socket(addr, Type::DGRAM, Protocol::UDP)
 }
 
-/// Whether the port could be bound by a socket that does not share it: `SO_REUSEPORT` would hide that another process of the
-/// same user listens there, and take half of its datagrams.
+/// Whether the port could be bound by a socket that does not share it, for the reason that it is asked of TCP ports.
 pub fn probe(addr: SocketAddr) -> Result<(), BindError> {
-    socket(addr).and_then(|s| s.bind(&addr.into())).map_err(|e| BindError::udp(addr, &e))
+    udp(addr).and_then(|s| s.bind(&addr.into())).map_err(|e| BindError::udp(addr, &e))
 }
 
 /// Binds `count` times to one address, for as many workers: the kernel keeps each client on one of them.
@@ -40,7 +34,7 @@ pub fn listen(addr: SocketAddr, count: usize) -> Result<Vec<UdpSocket>, BindErro
 }
 
 fn listen_one(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = socket(addr)?;
+    let socket = udp(addr)?;
     socket.set_reuse_port(true)?;
     control::tell(&socket, addr)?;
     enlarge(&socket);

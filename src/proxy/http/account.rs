@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::http::request;
@@ -15,6 +15,7 @@ use crate::base::meter::{ByteMeter, Direction};
 use crate::base::reason::Reason;
 use crate::limit::Hold;
 use crate::live::sessions::Session;
+use crate::proxy::record;
 use crate::snapshot::HttpRoute;
 use crate::telemetry::{HttpRecord, Record, RouteSeries};
 use crate::upstream::http::Crossed;
@@ -182,20 +183,9 @@ impl Account {
     }
 
     fn record(&mut self, mut http: Box<HttpRecord>, lasted: Duration) -> Record {
-        let session = &*self.front.session;
         http.status = if self.answered { self.status.as_u16() } else { 0 };
         Record {
-            ts: SystemTime::now(),
-            session_id: session.id,
             route: self.route.as_ref().map(|route| route.id.clone()),
-            listener: session.listener.clone(),
-            proto: session.protocol,
-            client: session.client().0,
-            peer_addr: session.claim().map(|_| session.peer.0),
-            local_addr: session.local.0,
-            sni: session.sni().map(Into::into),
-            tls_version: session.tls().map(|tls| tls.version),
-            tls_cipher: session.tls().map(|tls| tls.cipher),
             upstream: self.route.as_ref().and_then(|route| route.target.as_ref()).map(|target| target.name().clone()),
             endpoint: self.node.take(),
             retries: u32::try_from(self.retries).unwrap_or(u32::MAX),
@@ -206,7 +196,7 @@ impl Account {
             reason: self.reason,
             config_revision: self.revision,
             http: Some(http),
-            datagrams: None,
+            ..record::of(&self.front.session)
         }
     }
 }

@@ -30,10 +30,9 @@ impl<'a> Asked<'a> {
             return Err(StatusCode::BAD_GATEWAY);
         }
         let host = host(head).ok_or(StatusCode::BAD_REQUEST)?;
-        let path = head.uri.path();
         let whole = head.uri.path_and_query().map_or("", |whole| whole.as_str());
-        let query = whole.get(path.len()..).filter(|query| query.len() > 1).unwrap_or_default();
-        Ok(Self { head, secure, host, path: plain(path), query })
+        let query = whole.find('?').and_then(|at| whole.get(at..)).filter(|query| query.len() > 1).unwrap_or_default();
+        Ok(Self { head, secure, host, path: plain(head.uri.path()), query })
     }
 
     /// The form in which routes see it.
@@ -63,7 +62,8 @@ pub(super) fn host(head: &request::Parts) -> Option<&str> {
     }
     match (head.uri.authority(), line) {
         (Some(authority), Some(line)) => authority.as_str().eq_ignore_ascii_case(line).then_some(line),
-        (Some(authority), None) if head.version >= Version::HTTP_2 => Some(authority.as_str()),
+        // HTTP/1.0 knows no Host (RFC 9112, 3.2 asks HTTP/1.1 for it even here)
+        (Some(authority), None) if head.version != Version::HTTP_11 => Some(authority.as_str()),
         (None, Some(line)) => Some(line),
         (None, None) if head.version == Version::HTTP_10 => Some(""),
         (_, None) => None,
@@ -88,6 +88,7 @@ mod tests {
         assert_eq!(read(Version::HTTP_11, "/", &["a.com:80"]).unwrap(), "a.com:80");
         assert_eq!(read(Version::HTTP_11, "http://a.com/", &["A.com"]).unwrap(), "A.com");
         assert_eq!(read(Version::HTTP_10, "/", &[]).unwrap(), "");
+        assert_eq!(read(Version::HTTP_10, "http://a.com/", &[]).unwrap(), "a.com");
         assert_eq!(read(Version::HTTP_2, "http://a.com/", &[]).unwrap(), "a.com");
         for (version, target, hosts) in [
             (Version::HTTP_11, "/", &[][..]),
@@ -107,5 +108,6 @@ mod tests {
             Asked::read(&head, false).map(|asked| asked.query.to_owned()).unwrap()
         };
         assert_eq!((query("/a?b=c"), query("/a?"), query("/a")), ("?b=c".into(), String::new(), String::new()));
+        assert_eq!(query("http://a?b=c"), "?b=c", "a target without a path");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::UPGRADE;
 use hyper::http::request;
 use hyper::{Response, StatusCode, Version};
@@ -31,7 +31,6 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, mut 
         Ok(upgrade) => upgrade,
         Err(status) => return refused(&front, began, &head, status),
     };
-    let version = head.version;
     let (mut matched, mut body) = match find(&front, &head, body, began).await {
         Ok(found) => found,
         Err(status) => return refused(&front, began, &head, status),
@@ -39,13 +38,13 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, mut 
     let mut account = Account::open(&front, began, &head, matched.route.clone(), matched.revision, matched.timeout);
     // behind a request for another protocol, what follows is no body
     if upgrade.is_none() && body.length().zip(matched.max_body_size).is_some_and(|(length, most)| length > most) {
-        body.let_go(version, &front);
+        body.let_go(&front);
         return rescue::end(account, Reason::BodyTooLarge);
     }
     let pass = match toll::wait(matched.limit.take(), &front, matched.timeout).await {
         Ok(pass) => pass,
         Err(away) => {
-            body.let_go(version, &front);
+            body.let_go(&front);
             return rescue::end_with(account, away.reason, rescue::status(away.reason), |headers| away.tell(headers));
         }
     };
@@ -63,7 +62,7 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, mut 
             response
         }
         Err(reason) => {
-            body.let_go(version, &front);
+            body.let_go(&front);
             rescue::end(account, reason)
         }
     }
@@ -79,7 +78,8 @@ fn refused(front: &Arc<Front>, began: Instant, head: &request::Parts, status: St
 fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut account: Account) -> Response<Reply> {
     let Answered { response, lease, patience } = answered;
     let (mut head, ()) = response.into_parts();
-    if framing::answer(&head).is_err() {
+    // an answer of HTTP/1.1 was judged where it was parsed
+    if lease.link.is_shared() && framing::answer(&head).is_err() {
         return rescue::end(account, Reason::BadResponse);
     }
     account.answered(head.status);
@@ -98,6 +98,9 @@ fn reply(front: &Front, answered: Answered, upgrade: Option<Upgrade>, mut accoun
     // what the client speaks is the server's business
     head.version = Version::HTTP_11;
     let mut reply = Reply::node(lease, patience);
+    if account.speaks().is_10() && reply.size_hint().exact().is_none() {
+        front.unframed();
+    }
     reply.on_account_of(account);
     reply.settle();
     Response::from_parts(head, reply)

@@ -1,15 +1,16 @@
 //! What an HTTP/2 client sends beside its requests, kept in proportion to them: frames that carry nothing cost it little and the
 //! gateway much (CVE-2019-9512, 9515, 9518 and their like).
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::serve::Front;
 use crate::net::rewind::Rewind;
+use crate::net::through::writes_through;
 use crate::tls::Wire;
 
 /// How much of bodies a client may send before somebody takes it, in bytes.
@@ -88,27 +89,7 @@ impl AsyncRead for Measured {
     }
 }
 
-impl AsyncWrite for Measured {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
+writes_through!(Measured, io);
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,6 @@ use hyper::http::uri::Scheme;
 use hyper::{Request, Response, Version};
 
 use super::account::Account;
-use super::asked;
 use super::leave::Upgrade;
 use super::matching::{Arrived, Matched};
 use super::outward;
@@ -42,8 +41,8 @@ pub(super) async fn forward(
 ) -> Result<Answered, Reason> {
     let Some(target) = &route.target else { return Err(Reason::NoUpstream) };
     let mut patience = Patience::of(front, matched.timeout);
-    let host = asked::host(&head).unwrap_or_default();
-    let mut lease = lease((target, host), route, matched, &mut patience, account).await?;
+    let authority = outward::authority(&head, route, target);
+    let mut lease = lease((target, authority), route, matched, &mut patience, account).await?;
     let held = outward::expects(&mut head, &lease.link);
     outward::transform(&mut head, front, route, target, &lease)?;
     if lease.link.is_shared() {
@@ -60,7 +59,7 @@ pub(super) async fn forward(
             let unknown = matched.max_body_size.filter(|_| upgrade.is_none() && body.size_hint().exact().is_none());
             let (bound, crossed) = unknown.map(Bound::new).unzip();
             account.bounded(crossed);
-            Outgoing::client(body, Some(account.tally().clone()), held, bound)
+            Outgoing::client(body, Some(account.tally().clone()), held, bound).left_to(front.clone())
         }
         Arrived::Whole(bytes) => Outgoing::whole(bytes),
     };
@@ -92,13 +91,13 @@ pub(super) async fn forward(
 
 /// A connection to a node, noted in the account.
 async fn lease(
-    (target, host): (&Target, &str),
+    (target, authority): (&Target, Option<&str>),
     route: &HttpRoute,
     matched: &Matched,
     patience: &mut Patience,
     account: &mut Account,
 ) -> Result<Lease, Reason> {
-    let way = Requests { target, host, connect_timeout: matched.connect_timeout, series: &route.series };
+    let way = Requests { target, authority, connect_timeout: matched.connect_timeout, series: &route.series };
     match way.lease(account.began(), patience.timer()).await {
         Ok(lease) => {
             account.reached(Some(lease.node.label().clone()), lease.retries, lease.connect);

@@ -11,7 +11,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::exchange::exchange;
@@ -19,7 +19,6 @@ use super::flood::{self, Measured, WINDOW};
 use super::framing;
 use super::serve::Front;
 use crate::base::reason::Reason;
-use crate::base::task;
 use crate::net::rewind::Rewind;
 use crate::tls::Wire;
 
@@ -44,20 +43,6 @@ const IDLE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_secs(10);
 /// Steps of a request that wait for no bytes: names and connects.
 const STEPS: Duration = Duration::from_secs(60);
-
-/// Streams run where their connection does.
-#[derive(Clone, Copy, Debug)]
-struct Tasks;
-
-impl<F> hyper::rt::Executor<F> for Tasks
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        drop(task::spawn(stream));
-    }
-}
 
 /// Serves a connection to its end, and tells why it ended. Dropping the future closes it, and all of its streams.
 pub(super) async fn serve(io: Rewind<Wire>, front: Arc<Front>) -> Reason {
@@ -106,8 +91,8 @@ pub(super) async fn serve(io: Rewind<Wire>, front: Arc<Front>) -> Reason {
     }
 }
 
-fn builder() -> http2::Builder<Tasks> {
-    let mut builder = http2::Builder::new(Tasks);
+fn builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)

@@ -7,10 +7,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request;
-use hyper::{StatusCode, Version};
 use tokio::time::{Instant, timeout};
 
 use super::asked::Asked;
@@ -25,6 +25,7 @@ use crate::model::Global;
 use crate::route::http::form;
 use crate::route::http::request::{Form, NeedsForm};
 use crate::snapshot::HttpRoute;
+use crate::upstream::http::Unread;
 
 /// The largest body that is read because a statement asks for its form, in bytes.
 const LARGEST_FORM: usize = 64 * 1024;
@@ -56,23 +57,32 @@ impl Arrived {
         }
     }
 
-    /// Reads what a client of HTTP/2 still sends that is answered already, for at most [`LINGER`], and forgets it: a stream that is reset
-    /// behind its answer, as RFC 9113 8.1 allows, makes some clients forget that instead. On HTTP/1 the connection sees to it.
-    pub(super) fn let_go(&mut self, version: Version, front: &Arc<Front>) {
+    /// Leaves the body to the client's connection, as no node gets it.
+    pub(super) fn let_go(&mut self, front: &Arc<Front>) {
         let body = std::mem::replace(self, Self::Whole(Bytes::new()));
-        if let Self::Streaming(mut body) = body
-            && version == Version::HTTP_2
+        if let Self::Streaming(body) = body
             && !body.is_end_stream()
         {
-            let front = front.clone();
-            let rest = async move {
-                while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-                    let bytes = frame.data_ref().map_or(0, Bytes::len);
-                    front.session.add_bytes(Direction::In, u64::try_from(bytes).unwrap_or(u64::MAX));
-                }
-            };
-            drop(task::spawn(timeout(LINGER, rest)));
+            front.clone().left(body);
         }
+    }
+}
+
+impl Unread for Front {
+    /// Reads what a client of HTTP/2 still sends that is answered already, for at most `LINGER`, and forgets it: a stream that is reset
+    /// behind its answer, as RFC 9113 8.1 allows, makes some clients forget that instead. On HTTP/1 that is done once the answer was
+    /// sent and the connection is to end.
+    fn left(self: Arc<Self>, mut body: Incoming) {
+        if self.watches() {
+            return self.linger();
+        }
+        let rest = async move {
+            while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.session.add_bytes(Direction::In, u64::try_from(bytes).unwrap_or(u64::MAX));
+            }
+        };
+        drop(task::spawn(timeout(LINGER, rest)));
     }
 }
 

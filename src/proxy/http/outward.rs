@@ -15,6 +15,15 @@ use crate::snapshot::HttpRoute;
 use crate::upstream::Target;
 use crate::upstream::http::{Lease, Link};
 
+/// The authority that [`transform`] will give a request; `None`: what its node is called.
+pub(super) fn authority<'a>(head: &'a request::Parts, route: &'a HttpRoute, target: &'a Target) -> Option<&'a str> {
+    // a node in clear is asked for no name
+    target.client()?;
+    let pass_host = &target.spec().pass_host;
+    let host = route.transforms.host(asked::host(head)?, *pass_host == PassHost::Pass);
+    host.or(if let PassHost::Rewrite(authority) = pass_host { Some(authority) } else { None })
+}
+
 /// Makes of the client's head the one for the node.
 pub(super) fn transform(head: &mut request::Parts, front: &Front, route: &HttpRoute, target: &Target, lease: &Lease) -> Result<(), Reason> {
     let host = asked::host(head).ok_or(Reason::BadRequest)?.to_owned();

@@ -21,6 +21,8 @@ pub(super) struct Reply {
     account: Option<Account>,
     /// Whether trailers may follow that the node does not send.
     trailing: bool,
+    /// Why it broke off, until whoever reads it is told.
+    broken: Option<Cut>,
 }
 
 enum Source {
@@ -49,12 +51,12 @@ pub(super) enum Cut {
 impl Reply {
     /// No body.
     pub(super) const fn none() -> Self {
-        Self { source: Source::None, account: None, trailing: false }
+        Self { source: Source::None, account: None, trailing: false, broken: None }
     }
 
     /// A node's body, on the connection that it comes on.
     pub(super) fn node(lease: Lease, patience: Patience) -> Self {
-        Self { source: Source::Node(Box::new(FromNode { lease: Some(lease), patience })), account: None, trailing: false }
+        Self { source: Source::Node(Box::new(FromNode { lease: Some(lease), patience })), account: None, trailing: false, broken: None }
     }
 
     /// The account that is closed when the body has ended.
@@ -91,14 +93,18 @@ impl Reply {
         trailers.map(|trailers| Ok(Frame::trailers(trailers)))
     }
 
-    fn cut(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    /// The body breaks off. Whoever reads it drops what it has not sent yet once it is told, and the client would not even see the
+    /// status: so it gets a turn to send that before.
+    fn cut(&mut self, cut: Cut, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Some(account) = self.account.take() {
-            account.close(match cut {
-                Cut::Node(_) => Reason::UpstreamReset,
+            account.close(match &cut {
+                Cut::Node(error) => error.reason(),
                 Cut::Quiet => Reason::IdleTimeout,
             });
         }
-        Poll::Ready(Some(Err(cut)))
+        self.broken = Some(cut);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -133,6 +139,9 @@ impl Body for Reply {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = &mut *self;
+        if let Some(cut) = this.broken.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
         let Source::Node(node) = &mut this.source else { return Poll::Ready(None) };
         let tally = this.account.as_ref().map(Account::tally);
         match ready!(node.poll(cx, || tally.map_or(0, |tally| tally.total()))) {
@@ -150,7 +159,7 @@ impl Body for Reply {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(cut)) => this.cut(cut),
+            Some(Err(cut)) => this.cut(cut, cx),
             None => Poll::Ready(this.finish(None)),
         }
     }

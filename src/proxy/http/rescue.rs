@@ -49,6 +49,11 @@ impl Speaks {
         Self { version: head.version, grpc }
     }
 
+    /// Whether it is HTTP/1.0, which has no chunks.
+    pub(super) fn is_10(self) -> bool {
+        self.version < Version::HTTP_11
+    }
+
     /// Whether it is gRPC.
     pub(super) const fn grpc(self) -> bool {
         self.grpc
@@ -64,7 +69,7 @@ pub(super) fn end(account: Account, reason: Reason) -> Response<Reply> {
 pub(super) fn end_with(mut account: Account, reason: Reason, status: StatusCode, tell: impl FnOnce(&mut HeaderMap)) -> Response<Reply> {
     let (mut head, body) = answer(reason, status, account.speaks()).into_parts();
     tell(&mut head.headers);
-    if let Some(route) = account.route() {
+    if let Some(route) = account.route().filter(|_| is_transformed(reason)) {
         route.transforms.local(&mut head);
     }
     if status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -73,6 +78,11 @@ pub(super) fn end_with(mut account: Account, reason: Reason, status: StatusCode,
     account.answered(head.status);
     account.close(reason);
     Response::from_parts(head, body)
+}
+
+/// Whether the transforms of the route work on an answer: not where the request itself was too much, or not understood.
+const fn is_transformed(reason: Reason) -> bool {
+    !matches!(reason, Reason::Limited | Reason::BodyTooLarge | Reason::BadRequest)
 }
 
 fn answer(reason: Reason, status: StatusCode, speaks: Speaks) -> Response<Reply> {

@@ -83,14 +83,17 @@ pub struct Front {
     late: AtomicBool,
     /// The last request of an HTTP/1 client was answered before its end.
     lingers: AtomicBool,
+    /// The end of the answer that runs is the end of the connection, and nothing else tells it.
+    unframed: AtomicBool,
 }
 
 impl Front {
     /// The front of a connection; `secured` if it came over TLS.
     pub fn new(shared: Arc<Shared>, session: Arc<Session>, secured: Option<Secured>) -> Self {
         let [begun, ended, patience, steps] = [(); 4].map(|()| AtomicU64::new(0));
-        let [late, lingers] = [(); 2].map(|()| AtomicBool::new(false));
-        Self { shared, session, secured, tunnel: Mutex::new(None), watch: OnceLock::new(), begun, ended, patience, steps, late, lingers }
+        let [late, lingers, unframed] = [(); 3].map(|()| AtomicBool::new(false));
+        let (tunnel, watch) = (Mutex::new(None), OnceLock::new());
+        Self { shared, session, secured, tunnel, watch, begun, ended, patience, steps, late, lingers, unframed }
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -106,6 +109,8 @@ impl Front {
     pub(super) fn begin(&self, patience: Duration) {
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         self.late.store(false, Ordering::Relaxed);
+        self.unframed.store(false, Ordering::Relaxed);
+        self.lingers.store(false, Ordering::Relaxed);
         if self.begun.fetch_add(1, Ordering::Relaxed) == self.ended.load(Ordering::Relaxed) {
             self.patience.store(patience, Ordering::Relaxed);
         } else {
@@ -165,6 +170,11 @@ impl Front {
     /// An HTTP/1 client may still be sending when it gets its last answer.
     pub(super) fn linger(&self) {
         self.lingers.store(true, Ordering::Relaxed);
+    }
+
+    /// The client can tell the end of its answer by that of the connection alone.
+    pub(super) fn unframed(&self) {
+        self.unframed.store(true, Ordering::Relaxed);
     }
 
     /// Whether the client's next bytes may be those of another protocol.
@@ -243,13 +253,17 @@ async fn serve_h1(io: Rewind<Wire>, front: Arc<Front>) -> Reason {
     .await;
     match ended {
         Err(reason) => {
+            let io = conn.into_parts().io.into_inner().into_inner();
             if is_head_late {
-                give_up(conn.into_parts().io.into_inner().into_inner()).await;
+                give_up(io).await;
+            } else {
+                break_off(io, &front);
             }
             reason
         }
         Ok(Err(error)) => {
             tracing::debug!(session = front.session.id, %error, "HTTP connection");
+            break_off(conn.into_parts().io.into_inner().into_inner(), &front);
             Reason::ClientReset
         }
         Ok(Ok(())) => match front.left() {
@@ -270,6 +284,17 @@ async fn serve_h1(io: Rewind<Wire>, front: Arc<Front>) -> Reason {
                 Reason::Ok
             }
         },
+    }
+}
+
+/// Ends a connection in the middle of whatever was on it. An answer without a length of its own would look whole if the connection
+/// were closed as usual (RFC 9112, 8): so it is reset. Over TLS the missing `close_notify` tells it.
+fn break_off(io: Rewind<Wire>, front: &Front) {
+    if front.unframed.load(Ordering::Relaxed)
+        && let (_, Wire::Plain(tcp)) = io.into_parts()
+    {
+        // a socket that takes no options any more is as good as reset
+        let _ = tcp.set_zero_linger();
     }
 }
 

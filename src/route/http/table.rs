@@ -12,7 +12,7 @@ use super::paths::Paths;
 use super::request::{NeedsForm, Request};
 use super::rule::Rule;
 use crate::base::addr::without_port;
-use crate::model::HttpRoute;
+use crate::model::{HttpRoute, RouteMatch};
 use crate::route::fold::{Short, folded};
 
 /// Matches everything, as a host and as a path.
@@ -111,7 +111,7 @@ impl<T: Clone> Table<T> {
                 paths.insert(path, &rank, Candidate { rule: rule.clone(), value: value.clone() });
             }
         };
-        for host in hosts(route) {
+        for host in hosts(&route.matching) {
             match Place::of(&host) {
                 Place::Exact(text) => change(&mut self.exact, &text, add),
                 Place::Ends(text) => self.ends.change(&text, add),
@@ -125,7 +125,7 @@ impl<T: Clone> Table<T> {
     pub fn remove(&mut self, route: &HttpRoute) {
         let rank: Rank = (route.order, route.id.clone());
         let take = |paths: &mut Paths<T>| or_any(&route.matching.paths).for_each(|path| paths.remove(path, &rank));
-        for host in hosts(route) {
+        for host in hosts(&route.matching) {
             match Place::of(&host) {
                 Place::Exact(text) => thin(&mut self.exact, &text, take, Paths::is_empty),
                 Place::Ends(text) => self.ends.thin(&text, take, Paths::is_empty),
@@ -138,7 +138,7 @@ impl<T: Clone> Table<T> {
 
 /// How many entries of the table a route takes.
 pub fn entries(route: &HttpRoute) -> usize {
-    hosts(route).count().saturating_mul(route.matching.paths.len().max(1))
+    hosts(&route.matching).count().saturating_mul(route.matching.paths.len().max(1))
 }
 
 fn or_any(patterns: &[String]) -> impl Iterator<Item = &str> {
@@ -147,8 +147,8 @@ fn or_any(patterns: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// The patterns of a route's hosts. `localhost:<port>` stands for the two addresses of the loop-back interface as well.
-fn hosts(route: &HttpRoute) -> impl Iterator<Item = Cow<'_, str>> {
-    or_any(&route.matching.hosts).flat_map(|pattern| {
+pub(super) fn hosts(matching: &RouteMatch) -> impl Iterator<Item = Cow<'_, str>> {
+    or_any(&matching.hosts).flat_map(|pattern| {
         let port = pattern.strip_prefix("localhost:").filter(|port| !port.is_empty());
         let more = port.map(|port| [Cow::Owned(format!("127.0.0.1:{port}")), Cow::Owned(format!("[::1]:{port}"))]);
         std::iter::once(Cow::Borrowed(pattern)).chain(more.into_iter().flatten())

@@ -11,7 +11,7 @@ use super::request::{Form, NeedsForm, Request};
 use super::rule::Rule;
 use super::table::{Table, entries};
 use crate::base::id::Id;
-use crate::model::{HttpRoute, RouteMatch, UpstreamRef};
+use crate::model::{Case, HttpRoute, RouteMatch, UpstreamRef};
 
 fn route(id: &str, hosts: &[&str], paths: &[&str]) -> HttpRoute {
     let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
@@ -35,6 +35,11 @@ impl HttpRoute {
 
     fn methods(mut self, methods: &[&str]) -> Self {
         self.matching.methods = methods.iter().map(|m| (*m).to_owned()).collect();
+        self
+    }
+
+    fn case(mut self, case: Case) -> Self {
+        self.matching.case = case;
         self
     }
 
@@ -120,6 +125,34 @@ fn a_port_counts_only_where_the_pattern_has_one() {
     let all =
         [route("long", &["*.a.com"], &[]), route("port", &["*:80"], &[]), route("even", &["*m:90"], &[]), route("com", &["*.com"], &[])];
     rows(&all, &[("GET x.a.com:80 /", "long"), ("GET b.org:80 /", "port"), ("GET b.com:80 /", "com"), ("GET b.com:90 /", "even")]);
+}
+
+#[test]
+fn case_counts_where_a_route_says_so() {
+    rows(
+        &[route("r", &["a.com", "*.B.com", "*:81"], &["/Api*", "/X"]).case(Case::HostsAndPaths)],
+        &[
+            ("GET a.com /Api/x", "r"),
+            ("GET a.com /api", "-"),
+            ("GET A.com /Api", "-"),
+            ("GET a.com:80 /X", "r"),
+            ("GET a.com /x", "-"),
+            ("GET y.B.com:80 /X", "r"),
+            ("GET y.b.com /X", "-"),
+            ("GET Q:81 /X", "r"),
+        ],
+    );
+    // what refuses because of the case gives way to the next
+    let three = [
+        route("upper", &["*"], &["/A"]).case(Case::Paths),
+        route("lower", &["*"], &["/a"]).case(Case::Paths).order(1),
+        route("rest", &["*"], &["/*"]).order(2),
+    ];
+    rows(&three, &[("GET H /A", "upper"), ("GET h /a", "lower"), ("GET h /b", "rest")]);
+    rows(
+        &[route("local", &["localhost:1"], &["/A"]).case(Case::HostsAndPaths)],
+        &[("GET 127.0.0.1:1 /A", "local"), ("GET [::1]:1 /a", "-")],
+    );
 }
 
 #[test]

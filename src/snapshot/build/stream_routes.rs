@@ -30,6 +30,9 @@ impl Work<'_> {
         if old == Some(new) && had.is_some() && same_target(had_target, target.as_ref()) {
             return;
         }
+        if new.tls_passthrough && target.as_ref().is_some_and(|target| target.tunnel().is_some()) {
+            tracing::warn!(key = %key, "tls_passthrough to an upstream of scheme tls: its sessions are closed with the reason no_upstream");
+        }
         let compiled = Arc::new(compile::route(new, target, self.registries));
         self.compiled += 1;
         if let Some(old) = old.filter(|old| *old != new) {

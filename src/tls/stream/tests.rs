@@ -24,7 +24,8 @@ async fn pair(offered: Alpn, spoken: Alpn) -> Result<(Stream, Stream), tls::Fail
         Ok::<_, tls::Failed>(Stream::new(near, channel))
     };
     let accept = async move {
-        let (hello, bytes) = tls::gather(&far).await?;
+        let mut bytes = Vec::new();
+        let hello = tls::gather(&far, &mut bytes).await?;
         let channel = tls::accept(&far, identity.config(spoken).clone(), &hello, bytes).await?;
         Ok::<_, tls::Failed>(Stream::new(far, channel))
     };

@@ -14,12 +14,19 @@ use crate::base::meter::{ByteMeter, Direction};
 /// Who counts the bytes of a body.
 pub type Meter = Arc<dyn ByteMeter + Send + Sync>;
 
+/// Who takes a client's body that nobody reads to its end any more: the client, who still sends it, is to get its answer all the same.
+pub trait Unread: Send + Sync {
+    /// Takes what is left.
+    fn left(self: Arc<Self>, rest: Incoming);
+}
+
 /// A request's body.
 pub struct Outgoing {
     source: Source,
     meter: Option<Meter>,
     held: bool,
     bound: Option<Bound>,
+    unread: Option<Arc<dyn Unread>>,
 }
 
 /// Why a body does not come to its end.
@@ -78,13 +85,20 @@ enum Source {
 impl Outgoing {
     /// No body.
     pub const fn none() -> Self {
-        Self { source: Source::None, meter: None, held: false, bound: None }
+        Self { source: Source::None, meter: None, held: false, bound: None, unread: None }
     }
 
     /// The client's body, counted as it goes. A held one is kept back until the node asked for it (`Expect: 100-continue`, RFC 9110
     /// 10.1.1); only connections of HTTP/1.1 are told of that. With a bound, what would cross it is not passed on.
     pub const fn client(body: Incoming, meter: Option<Meter>, held: bool, bound: Option<Bound>) -> Self {
-        Self { source: Source::Client(body), meter, held, bound }
+        Self { source: Source::Client(body), meter, held, bound, unread: None }
+    }
+
+    /// The same, and who takes what nobody reads of it.
+    #[must_use]
+    pub fn left_to(mut self, unread: Arc<dyn Unread>) -> Self {
+        self.unread = Some(unread);
+        self
     }
 
     /// The body may go. Whoever polls it has to poll it again.
@@ -94,7 +108,18 @@ impl Outgoing {
 
     /// A body that was read before. Its bytes have been counted.
     pub const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(bytes), meter: None, held: false, bound: None }
+        Self { source: Source::Whole(bytes), meter: None, held: false, bound: None, unread: None }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Source::Client(body) = std::mem::replace(&mut self.source, Source::None)
+            && !body.is_end_stream()
+            && let Some(unread) = self.unread.take()
+        {
+            unread.left(body);
+        }
     }
 }
 
@@ -128,6 +153,10 @@ impl Body for Outgoing {
                     if let Some(meter) = &this.meter {
                         meter.moved(Direction::In, data.len());
                     }
+                }
+                if matches!(&frame, None | Some(Err(_))) {
+                    // nothing is left of it
+                    this.source = Source::None;
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(Torn::Client)))
             }

@@ -39,8 +39,8 @@ pub struct Lease {
 pub struct Requests<'a> {
     /// Where to.
     pub target: &'a Target,
-    /// The host that the client asks for; empty if it said none.
-    pub host: &'a str,
+    /// The authority that the request has there; `None`: what the node is called.
+    pub authority: Option<&'a str>,
     /// The time for one connect; the target's own wins.
     pub connect_timeout: Duration,
     /// Told of every try.
@@ -55,7 +55,7 @@ impl Requests<'_> {
         let shares = shares(spec.scheme);
         let mut walk = Walk::new(self.target, self.series, began);
         while let Some(node) = walk.next() {
-            let wanted = Wanted::of(self.target, node, self.host);
+            let wanted = Wanted::of(self.target, node, self.authority);
             let in_flight = node.hold();
             let retries = walk.retries();
             let lease = |link, connect| Lease { link, node: node.clone(), retries, connect, keep: spec.keepalive, _in_flight: in_flight };

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http2::{self, Connection, SendRequest};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::body::Outgoing;
@@ -23,6 +23,7 @@ use super::h1::Broken;
 use super::kind::Kind;
 use crate::base::reason::Reason;
 use crate::base::task;
+use crate::net::through::writes_through;
 use crate::tls::Wire;
 
 /// The longest list of header lines that an answer may have, in bytes.
@@ -61,20 +62,6 @@ struct Load {
     opener: AtomicWaker,
 }
 
-/// The tasks of a connection run where it was opened.
-#[derive(Clone, Copy, Debug)]
-struct Tasks;
-
-impl<F> hyper::rt::Executor<F> for Tasks
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, task: F) {
-        drop(task::spawn(task));
-    }
-}
-
 /// The wire, with an eye on what is read from it.
 struct Watched {
     wire: Wire,
@@ -89,7 +76,7 @@ impl Shared {
         let io = TokioIo::new(Watched { wire, load: load.clone() });
         // no stream is opened before the node's SETTINGS say how many. There are no pings: gRPC servers close connections of clients
         // that send them while nothing else moves
-        let mut builder = http2::Builder::new(Tasks);
+        let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).initial_max_send_streams(0).max_header_list_size(LARGEST_HEAD);
         let (sender, conn) = builder.handshake(io).await.map_err(|_| Reason::UpstreamReset)?;
         drop(task::spawn(drive(conn, load.clone())));
@@ -173,7 +160,7 @@ impl Drop for H2 {
 }
 
 /// Drives a connection to its end, and notes what the node allows.
-async fn drive(mut conn: Connection<TokioIo<Watched>, Outgoing, Tasks>, load: Arc<Load>) {
+async fn drive(mut conn: Connection<TokioIo<Watched>, Outgoing, TokioExecutor>, load: Arc<Load>) {
     let ended = poll_fn(|cx| {
         load.driver.register(cx.waker());
         let ended = Pin::new(&mut conn).poll(cx);
@@ -199,24 +186,4 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.wire.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_shutdown(cx)
-    }
-}
+writes_through!(Watched, wire);

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use crate::base::addr::without_port;
-use crate::model::PassHost;
 use crate::tls::Client;
 use crate::upstream::node::Node;
 use crate::upstream::target::Target;
@@ -31,16 +30,11 @@ impl Kind {
 }
 
 impl<'a> Wanted<'a> {
-    /// What a request to a node of a target needs: over TLS the name is the one that `pass_host` gives the request, unless the upstream
-    /// says another. `host` is the one of the client's request.
-    pub fn of(target: &'a Target, node: &'a Node, host: &'a str) -> Self {
+    /// What a request to a node of a target needs: over TLS the name is the one in the request's authority, unless the upstream
+    /// says another. Without an authority it is the node's.
+    pub fn of(target: &'a Target, node: &'a Node, authority: Option<&'a str>) -> Self {
         Self(target.client().map(|client| {
-            let authority = match &target.spec().pass_host {
-                PassHost::Pass => host,
-                PassHost::Node => node.label(),
-                PassHost::Rewrite(authority) => authority,
-            };
-            let name = if client.profile().sni.is_some() { "" } else { bare(authority) };
+            let name = if client.profile().sni.is_some() { "" } else { bare(authority.unwrap_or(node.label())) };
             (client, name)
         }))
     }
@@ -78,9 +72,9 @@ mod tests {
     use crate::tls::Profile;
     use crate::upstream::Registry;
 
-    fn target(registry: &Registry, pass_host: PassHost, profile: Option<Profile>) -> Arc<Target> {
+    fn target(registry: &Registry, profile: Option<Profile>) -> Arc<Target> {
         let node = model::Node { host: Host::Name("node.test".into()), port: 443, weight: 1, priority: 0 };
-        let spec = Upstream { nodes: vec![node], pass_host, scheme: Scheme::Https, ..Upstream::default() };
+        let spec = Upstream { nodes: vec![node], scheme: Scheme::Https, ..Upstream::default() };
         registry.target("u", &Arc::new(spec), profile).unwrap()
     }
 
@@ -88,15 +82,12 @@ mod tests {
     fn the_name_is_the_one_of_the_request_unless_the_upstream_says_another() {
         let (registry, _resolver) = Registry::new();
         let verified = |sni: Option<&str>| Some(Profile { sni: sni.map(Into::into), ..Profile::default() });
-        for (pass_host, sni, name) in [
-            (PassHost::Pass, None, "a.test"),
-            (PassHost::Node, None, "node.test"),
-            (PassHost::Rewrite("b.test:8443".into()), None, "b.test"),
-            (PassHost::Pass, Some("c.test"), ""),
-        ] {
-            let target = target(&registry, pass_host.clone(), verified(sni));
-            let wanted = Wanted::of(&target, &target.nodes()[0], "a.test:443");
-            assert_eq!(wanted.secure().map(|(_, name)| name), Some(name), "{pass_host:?} {sni:?}");
+        for (authority, sni, name) in
+            [(Some("a.test:443"), None, "a.test"), (None, None, "node.test"), (Some("a.test"), Some("c.test"), "")]
+        {
+            let target = target(&registry, verified(sni));
+            let wanted = Wanted::of(&target, &target.nodes()[0], authority);
+            assert_eq!(wanted.secure().map(|(_, name)| name), Some(name), "{authority:?} {sni:?}");
         }
         assert_eq!(bare("[::1]:443"), "::1");
     }
@@ -105,14 +96,14 @@ mod tests {
     fn connections_of_other_trust_identity_or_name_are_of_another_kind() {
         let (registry, _resolver) = Registry::new();
         let profile = |verify| Some(Profile { verify, ca: None, ..Profile::default() });
-        let plain = target(&registry, PassHost::Pass, None);
-        let trusting = target(&registry, PassHost::Pass, profile(false));
-        let kind = Wanted::of(&trusting, &trusting.nodes()[0], "a.test").kind();
-        assert!(kind.wanted().is(&kind) && Wanted::of(&trusting, &trusting.nodes()[0], "a.test:443").is(&kind));
-        assert!(!Wanted::of(&trusting, &trusting.nodes()[0], "b.test").is(&kind), "another name");
-        assert!(!Wanted::of(&plain, &plain.nodes()[0], "a.test").is(&kind), "in clear");
+        let plain = target(&registry, None);
+        let trusting = target(&registry, profile(false));
+        let kind = Wanted::of(&trusting, &trusting.nodes()[0], Some("a.test")).kind();
+        assert!(kind.wanted().is(&kind) && Wanted::of(&trusting, &trusting.nodes()[0], Some("a.test:443")).is(&kind));
+        assert!(!Wanted::of(&trusting, &trusting.nodes()[0], Some("b.test")).is(&kind), "another name");
+        assert!(!Wanted::of(&plain, &plain.nodes()[0], Some("a.test")).is(&kind), "in clear");
         assert!(!kind.wanted().is(&Kind::default()), "in clear");
-        let edited = target(&registry, PassHost::Pass, Some(Profile { sni: Some("c.test".into()), ..Profile::default() }));
-        assert!(!Wanted::of(&edited, &edited.nodes()[0], "a.test").is(&kind), "another client");
+        let edited = target(&registry, Some(Profile { sni: Some("c.test".into()), ..Profile::default() }));
+        assert!(!Wanted::of(&edited, &edited.nodes()[0], Some("a.test")).is(&kind), "another client");
     }
 }

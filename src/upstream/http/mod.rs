@@ -10,7 +10,7 @@ mod kind;
 mod link;
 mod pool;
 
-pub use body::{Bound, Crossed, Meter, Outgoing, Torn};
+pub use body::{Bound, Crossed, Meter, Outgoing, Torn, Unread};
 pub use dial::{Lease, Requests};
 pub use error::{Error, Malformed};
 pub use h1::{Broken, H1, Upgraded};

@@ -60,13 +60,22 @@ impl Pool {
         if h1.requests() < keep.requests && stack.len() < keep.size {
             h1.rest();
             stack.push(Waiting { h1, since: now });
+        } else {
+            drop(stack);
+            h1.say_end();
         }
     }
 
     /// Closes what waited for longer than `idle`, and what the node has closed.
     pub fn sweep(&self, idle: Duration, now: Instant) {
         for stack in &self.stacks {
-            lock(stack).retain_mut(|waiting| now.saturating_duration_since(waiting.since) < idle && waiting.h1.is_quiet());
+            lock(stack).retain_mut(|waiting| {
+                let is_wanted = now.saturating_duration_since(waiting.since) < idle && waiting.h1.is_quiet();
+                if !is_wanted {
+                    waiting.h1.say_end();
+                }
+                is_wanted
+            });
         }
         for stack in &self.shared {
             lock(stack).retain(|shared| shared.is_wanted(idle, now));

@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 
 use super::super::super::envelope::Answer;
 use super::super::super::gate::AdminParts;
-use super::super::super::refs::{self, Fate};
+use super::super::super::refs::Fate;
 use super::super::super::validate::{failed, report, twin};
 use super::super::{judge_item, not_reserved, write};
 use crate::base::id::{Id, Key, Kind};
+use crate::control::ingest::id_text;
 use crate::store::Revision;
 
 /// The most operations of one transaction, and the most conditions: what etcd takes unless it is told otherwise.
@@ -77,7 +78,7 @@ impl Set {
             (None, _) => format!("Unsupported resource type: {dir}"),
             (Some(kind), Value::Array(items)) => {
                 for (index, item) in items.into_iter().enumerate() {
-                    let id = item.get("id").and_then(refs::text_of);
+                    let id = item.get("id").and_then(id_text);
                     match put(parts, kind, index, id.as_deref(), item) {
                         Ok(item) => self.add(item),
                         Err(error) => self.errors.push(report(dir, id.as_deref(), index, error)),

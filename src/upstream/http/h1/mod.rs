@@ -156,6 +156,12 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
         self.inbox.clear();
     }
 
+    /// Says the end to the node where that is more than closing, before the connection goes: over TLS a `close_notify` (RFC 8446, 6.1). What
+    /// the socket does not take at once is not worth waiting for.
+    pub fn say_end(&mut self) {
+        let _ = Pin::new(&mut self.wire).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+    }
+
     /// Whether a connection at rest is open still: one that has anything to say is not. No system call if nothing came.
     pub fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
