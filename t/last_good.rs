@@ -95,6 +95,20 @@ fn a_start_without_etcd_serves_what_it_had_and_then_what_changed() {
 }
 
 #[test]
+fn a_gateway_that_is_told_to_stop_keeps_what_it_had_last() {
+    let etcd = Etcd::start();
+    let mut gateway = Gateway::start(Conf::new().tcp(ports::free()).etcd(&etcd.urls(), "keeper"));
+    soon("there is a file", || kept(&gateway).exists());
+    for n in 0..5 {
+        // changes without a rest, which would be kept some time later only
+        gateway.put_live("upstreams", &format!("last{n}"), &upstream(&[]));
+    }
+    gateway.signal(rustix::process::Signal::TERM);
+    assert_eq!(gateway.wait_exit(RECOVERY).code(), Some(0));
+    assert!(has(&kept(&gateway), "upstreams/last4"));
+}
+
+#[test]
 fn an_etcd_that_came_back_empty_deletes_nothing_until_somebody_accepts_it() {
     let mut etcd = Etcd::start();
     let backup = etcd.save();

@@ -1,6 +1,6 @@
 //! Start and end of the process, and life at the limit of open files.
 
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -159,6 +159,23 @@ fn a_second_sigterm_does_not_wait_for_sessions() {
     gateway.signal(Signal::TERM);
     gateway.wait_exit(SOON);
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_keeps_no_process_alive() {
+    let silent = UdpSocket::bind("127.0.0.99:53").expect("the tests run as root");
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("resolv.conf");
+    std::fs::write(&conf, "nameserver 127.0.0.99\noptions timeout:30 attempts:5\n").unwrap();
+    let mounted = format!("mount --bind {} /etc/resolv.conf && exec \"$@\"", conf.display());
+    let mut gateway = Gateway::start_under(&["unshare", "--mount", "sh", "-c", &mounted, "sh"], Conf::new());
+    gateway.admin().must_put("stream_routes", "r", &json!({"upstream": upstream(&["nobody.test:80"])}));
+    silent.set_read_timeout(Some(SOON)).unwrap();
+    silent.recv_from(&mut [0; 512]).expect("it is asked");
+    let begin = Instant::now();
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait_exit(SOON).code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -235,6 +235,57 @@ fn a_client_without_the_wanted_certificate_never_reaches_the_node() {
     let mut stream = tls::connect_shared(f.secure, "localhost", &shared).unwrap();
     let refused = stream.write_all(b"mmm").and_then(|()| stream.read(&mut [0; 16]));
     assert!(refused.is_err(), "{refused:?}");
+}
+
+#[test]
+fn a_revoked_client_is_refused_from_the_edit_that_tells_of_it_until_the_one_that_takes_it_back() {
+    let f = Fixture::new(|conf| conf);
+    f.route("1", 1, json!({}));
+    let pair = f.authority.issue("localhost", "DNS:localhost");
+    let (good, lost) = (f.authority.issue("good", "DNS:good"), f.authority.issue("lost", "DNS:lost"));
+    let (nobody, one) = (f.authority.revoked("none.crl", &[]), f.authority.revoked("one.crl", &[&lost.0]));
+    let with_list = |list: Option<&Path>| {
+        let mut ssl = tls::ssl(&pair, &["localhost"]);
+        ssl["client"] = json!({"ca": tls::text(&f.authority.cert())});
+        if let Some(list) = list {
+            ssl["client"]["crl"] = tls::text(list).into();
+        }
+        f.put("ssls", "1", &ssl);
+    };
+    for list in [None, Some(nobody.as_path())] {
+        with_list(list);
+        assert_eq!((f.via("localhost", tls::with(&good)), f.via("localhost", tls::with(&lost))), (Some(1), Some(1)), "{list:?}");
+    }
+    // a ticket from before is no way around the list
+    let before = std::sync::Arc::new(tls::with(&lost));
+    let try_again = || {
+        let mut stream = tls::connect_shared(f.secure, "localhost", &before)?;
+        stream.write_all(b"mmm")?;
+        tls::read_all(&mut stream)
+    };
+    assert_eq!(try_again().unwrap(), b"hello world\n");
+
+    with_list(Some(&one));
+    let connections = f.hello.connections();
+    f.refused_with("localhost", tls::with(&lost), "CertificateRevoked");
+    assert!(try_again().is_err(), "nor with a ticket");
+    assert_eq!(f.hello.connections(), connections, "nothing reached the node");
+    assert_eq!(f.via("localhost", tls::with(&good)), Some(1), "the others are served");
+    soon("counted", || f.gateway.count("sluice_tls_handshake_failures_total", &[("reason", "peer_certificate_refused")]) == 2);
+
+    // a list of another authority says nothing about ours: nobody of whom it is not known is let in
+    let other = Authority::new();
+    with_list(Some(&other.revoked("other.crl", &[])));
+    f.refused_with("localhost", tls::with(&good), "received fatal alert");
+
+    with_list(Some(&nobody));
+    assert_eq!(f.via("localhost", tls::with(&lost)), Some(1), "taken back");
+
+    let mut ssl = tls::ssl(&pair, &["localhost"]);
+    ssl["client"] = json!({"ca": tls::text(&f.authority.cert()), "crl": tls::text(&f.authority.revoked_v1("old.crl", &[&lost.0]))});
+    let refused = f.gateway.admin().put("ssls", "1", &ssl);
+    assert_eq!((refused.status, refused.json()["violations"][0]["path"].as_str()), (400, Some("/client/crl")));
+    assert!(refused.text().contains("a revocation list is of version 1"), "{}", refused.text());
 }
 
 #[test]

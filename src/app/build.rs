@@ -39,6 +39,8 @@ use crate::upstream;
 const FIRST_APPLY: Duration = Duration::from_secs(5);
 /// How long the status may take to be taken back, where the sessions did not take longer.
 const LAST_STATUS: Duration = Duration::from_secs(1);
+/// How long the last good set may take to be written.
+const LAST_SET: Duration = Duration::from_secs(2);
 /// How long the last access lines may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -51,6 +53,7 @@ pub(super) struct Gateway {
     telling: tokio::task::JoinHandle<()>,
     sessions: Sessions,
     access: AccessLog,
+    store: Arc<dyn Store>,
     applied: Applied,
     ports: Ports,
     drain_timeout: Duration,
@@ -160,7 +163,7 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         applied: applied.clone(),
         fleet,
         watch: watch.clone(),
-        store,
+        store: store.clone(),
         ingest,
         schemas,
         cell,
@@ -180,7 +183,21 @@ pub(super) async fn build(conf: Conf) -> anyhow::Result<Gateway> {
         control: conf.control_listen,
     };
     let drain_timeout = conf.drain_timeout;
-    Ok(Gateway { trigger, watch, stop, listening, telling, sessions, access, applied, ports, drain_timeout, workers: handles, banner })
+    Ok(Gateway {
+        trigger,
+        watch,
+        stop,
+        listening,
+        telling,
+        sessions,
+        access,
+        store,
+        applied,
+        ports,
+        drain_timeout,
+        workers: handles,
+        banner,
+    })
 }
 
 impl Gateway {
@@ -210,6 +227,9 @@ impl Gateway {
         drain::drain(&self.sessions, self.drain_timeout, &mut self.stop).await;
         // the others should not wait for one that is gone; if the store does not answer, they find out by themselves
         let _ = timeout(LAST_STATUS, self.telling).await;
+        if timeout(LAST_SET, self.store.settle()).await.is_err() {
+            tracing::warn!("the last good set is not written in time: the next start without the store may serve an older one");
+        }
         drop(self.workers);
         self.trigger.advance(Phase::Ending);
         debug_assert_eq!(self.watch.phase(), Phase::Ending);

@@ -23,6 +23,8 @@ use crate::telemetry::log;
 
 /// How long the last lines of the log may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
+/// How long a thread that reads or writes, or waits for the resolver, may go on behind that.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// Runs the gateway until it is told to stop (SIGTERM or SIGINT). Returns after the drain; an error is a failed start.
 pub fn run(conf: Conf) -> anyhow::Result<()> {
@@ -30,6 +32,8 @@ pub fn run(conf: Conf) -> anyhow::Result<()> {
     let ended = control.block_on(async { build::build(conf).await?.serve().await });
     // an error is printed behind what led to it
     log::flush(LAST_LINES);
+    // a resolver that does not answer keeps its thread for minutes
+    control.shutdown_timeout(LAST_THREADS);
     ended
 }
 

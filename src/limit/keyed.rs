@@ -224,6 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn a_full_table_keeps_within_its_bytes_whatever_the_limit() {
+        let window = secs(10);
+        let windows = (1..=100).map(|segments| Pace::SlidingWindow { window, segments });
+        for pace in windows.chain([Pace::Concurrency, Pace::FixedWindow { window }, Pace::TokenBucket { period: window, tokens: 1 }]) {
+            let rule = rule(pace);
+            let most = Table::new(rule, 0).most;
+            assert!(most * SHARDS <= KEYS, "{pace:?}: {most} in a shard");
+            // hashbrown: slots are a power of two, seven in eight of them usable
+            let slots = Map::with_capacity_and_hasher(most, BuildHasherDefault::default()).capacity().div_ceil(7) * 8;
+            let bytes = SHARDS * (slots * (size_of::<(Key, Bucket)>() + 1) + most * rule.ring_bytes());
+            // the division among shards rounds up
+            assert!(bytes <= BYTES + BYTES / 100, "{pace:?}: {bytes} bytes");
+            assert!(most * SHARDS >= 200_000, "{pace:?}: room for few");
+        }
+    }
+
+    #[test]
     fn a_key_in_use_is_never_forgotten() {
         let table = Table::of(rule(Pace::Concurrency), 0, 1024);
         let (held, place) = granted(&table, &client(1), 0);

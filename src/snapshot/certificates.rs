@@ -40,7 +40,7 @@ pub(super) fn of_ssl(ssl: &Ssl) -> Vec<Violation> {
     if let Some(client) = &ssl.client
         && let Err(error) = check::trust(&client.ca, client.crl.as_deref())
     {
-        let field = if error == BadTrust::Crl { "/client/crl" } else { "/client/ca" };
+        let field = if matches!(error, BadTrust::Crl(_)) { "/client/crl" } else { "/client/ca" };
         found.push(Violation::new(field, "certificate", format!("failed to validate client_cert: {error}")));
     }
     found

@@ -295,6 +295,12 @@ impl Store for Etcd {
     fn accept(&self) {
         self.accept.send_modify(|n| *n = n.wrapping_add(1));
     }
+
+    async fn settle(&self) {
+        if let Some(keeper) = &self.shared.keeper {
+            keeper.settle().await;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -205,6 +205,10 @@ pub trait Store: Send + Sync + 'static {
     /// Lets the deletes pass that subscriptions hold back because a listing had lost most objects. Nothing happens if there are none;
     /// a store of this machine never holds any back.
     fn accept(&self) {}
+
+    /// Writes down what is written a while after it was told: the last good set. For the end of the process; how long it may take is
+    /// the caller's business. Cancel safe.
+    async fn settle(&self) {}
 }
 
 /// The events under one prefix.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{CertRevocationListError, RootCertStore};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::parse_x509_crl;
 use x509_parser::prelude::FromDer;
 
 use super::provider::provider;
@@ -67,8 +68,38 @@ pub enum BadTrust {
     #[error("certificate {0} of the PEM text cannot vouch for others")]
     Anchor(usize),
     /// The revocation lists are wrong.
+    #[error("{0}")]
+    Crl(#[from] BadCrl),
+}
+
+/// Why a text is no revocation lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadCrl {
+    /// There is none, or one is damaged.
     #[error("there is no revocation list in the PEM text, or one that cannot be read")]
-    Crl,
+    None,
+    /// RFC 5280, 5.1.2.1, asks for version 2. OpenSSL writes version 1 where nothing says otherwise.
+    #[error("a revocation list is of version 1: make one of version 2, which has a number (`crlnumber` in the configuration of openssl)")]
+    Version,
+    /// RFC 5280, 5.2.4.
+    #[error("a revocation list is a delta, which tells only what has changed since another one")]
+    Delta,
+    /// Of several issuers, or of a part of the certificates, or with what must be understood and is not.
+    #[error("a revocation list has an extension that is not understood, such as that of an indirect list")]
+    Extension,
+}
+
+impl From<CertRevocationListError> for BadCrl {
+    fn from(error: CertRevocationListError) -> Self {
+        use CertRevocationListError::{UnsupportedCriticalExtension, UnsupportedDeltaCrl, UnsupportedIndirectCrl};
+        if matches!(error, UnsupportedDeltaCrl) {
+            Self::Delta
+        } else if matches!(error, UnsupportedIndirectCrl | UnsupportedCriticalExtension) {
+            Self::Extension
+        } else {
+            Self::None
+        }
+    }
 }
 
 /// The certificates of a PEM text, in order; at least one, each well-formed. Of any version: the library takes those of version 1, which
@@ -139,16 +170,21 @@ pub fn roots(ca: &str) -> Result<RootCertStore, BadTrust> {
 /// The revocation lists of a PEM text; at least one.
 pub fn crls(pem: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, BadTrust> {
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()).collect();
-    found.ok().filter(|lists| !lists.is_empty()).ok_or(BadTrust::Crl)
+    found.ok().filter(|lists| !lists.is_empty()).ok_or(BadTrust::Crl(BadCrl::None))
 }
 
 /// Whether authorities, and what they revoked, can be used to verify others.
 pub fn trust(ca: &str, crl: Option<&str>) -> Result<(), BadTrust> {
     let roots = Arc::new(roots(ca)?);
     let lists = crl.map(crls).transpose()?.unwrap_or_default();
+    // the library calls it malformed
+    let is_first = |list: &CertificateRevocationListDer<'_>| parse_x509_crl(list).is_ok_and(|(_, crl)| crl.version().is_none());
+    if lists.iter().any(is_first) {
+        return Err(BadCrl::Version.into());
+    }
     match WebPkiClientVerifier::builder_with_provider(roots, provider()).with_crls(lists).build() {
         Ok(_) => Ok(()),
-        Err(VerifierBuilderError::InvalidCrl(_)) => Err(BadTrust::Crl),
+        Err(VerifierBuilderError::InvalidCrl(error)) => Err(BadCrl::from(error).into()),
         Err(_) => Err(BadTrust::Anchor(1)),
     }
 }

@@ -1,5 +1,8 @@
 //! Limits of requests, asked by curl: who is refused, what they are told, whose requests count together, and who is not concerned.
 
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use super::{Head, Web, to};
@@ -165,6 +168,43 @@ fn the_global_limit_counts_requests_of_all_routes_and_sessions_of_streams() {
     }
     assert_eq!(ask("own").json()["limit"], "routes/own");
     assert_eq!([ask("free").status, ask("stream_routes/two").status, ask("routes/nowhere").status], [404; 3]);
+}
+
+/// Requests with keys that nobody has sent before, of a kilobyte each, on one connection. What answers is the gateway.
+fn send_keys(at: SocketAddr, numbers: std::ops::Range<u32>) {
+    const AT_ONCE: usize = 250;
+    let mut stream = client::connect(at);
+    let numbers: Vec<u32> = numbers.collect();
+    for part in numbers.chunks(AT_ONCE) {
+        let request = |n: &u32| format!("GET / HTTP/1.1\r\nHost: a\r\nX-Key: {n:01000}\r\n\r\n");
+        stream.write_all(part.iter().map(request).collect::<String>().as_bytes()).unwrap();
+        let (mut answers, mut text, mut buffer) = (0, Vec::new(), [0; 16 * 1024]);
+        while answers < part.len() {
+            let read = stream.read(&mut buffer).unwrap();
+            assert!(read > 0, "closed after {answers} answers");
+            text.extend_from_slice(&buffer[..read]);
+            answers = text.windows(9).filter(|bytes| bytes == b"HTTP/1.1 ").count();
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_keys_of_a_kilobyte_cost_a_fifth_of_that() {
+    const KEYS: u32 = 100_000;
+    let web = Web::start();
+    let limit = json!({"policy": "token_bucket", "permit_limit": 1, "window": "1h", "by": "key", "header": "X-Key"});
+    web.route("r", &json!({"limit": limit}));
+    send_keys(web.at, KEYS..KEYS + 1000);
+    let before = web.gateway.resident_mib();
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let at = web.at;
+            scope.spawn(move || send_keys(at, n * (KEYS / 4)..(n + 1) * (KEYS / 4)));
+        }
+    });
+    assert_eq!(web.limit("r")["keys"], KEYS + 1000, "{}", web.limit("r"));
+    let grown = web.gateway.resident_mib().saturating_sub(before);
+    assert!(grown <= 25, "{grown} MiB");
 }
 
 #[test]

@@ -63,6 +63,29 @@ impl Authority {
         assert!(String::from_utf8_lossy(&text.stdout).contains("Version: 1 "), "this openssl makes another version by itself");
     }
 
+    /// A list that says that these certificates are revoked, and no others.
+    pub fn revoked(&self, file: &str, certs: &[&Path]) -> PathBuf {
+        self.revoked_with("crlnumber=number\n", file, certs)
+    }
+
+    /// [`Authority::revoked`] in version 1, which is what `openssl` makes of a configuration that says nothing of numbers.
+    pub fn revoked_v1(&self, file: &str, certs: &[&Path]) -> PathBuf {
+        self.revoked_with("", file, certs)
+    }
+
+    fn revoked_with(&self, number: &str, file: &str, certs: &[&Path]) -> PathBuf {
+        let conf = format!("[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ndefault_md=sha256\n{number}");
+        std::fs::write(self.path("ca.cnf"), conf).unwrap();
+        std::fs::write(self.path("index.txt"), "").unwrap();
+        std::fs::write(self.path("number"), "01\n").unwrap();
+        let signer = ["ca", "-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key"];
+        for cert in certs {
+            self.openssl(&[&signer[..], &["-revoke", cert.to_str().unwrap()]].concat());
+        }
+        self.openssl(&[&signer[..], &["-gencrl", "-crldays", "2", "-out", file]].concat());
+        self.path(file)
+    }
+
     fn issue_with(&self, file: &str, names: &str, algorithm: &[&str]) -> (PathBuf, PathBuf) {
         self.issue_for("2", file, names, algorithm)
     }

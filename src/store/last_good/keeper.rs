@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::{Kept, Place};
@@ -23,7 +23,14 @@ const RETRY: Duration = Duration::from_secs(30);
 
 /// Takes what subscribers are told. The file follows by itself, and for the last time when this is dropped.
 #[derive(Debug)]
-pub(in crate::store) struct Keeper(mpsc::UnboundedSender<Told>);
+pub(in crate::store) struct Keeper(mpsc::UnboundedSender<Message>);
+
+#[derive(Debug)]
+enum Message {
+    Told(Told),
+    /// Write what has not settled; then answer.
+    Settle(oneshot::Sender<()>),
+}
 
 #[derive(Debug)]
 struct Told {
@@ -54,13 +61,20 @@ impl Keeper {
     /// Subscribers were told this of a cluster.
     pub(in crate::store) fn take(&self, cluster: u64, event: &Event) {
         // the other end lives as long as this one
-        let _ = self.0.send(Told { cluster, event: event.clone(), is_kept: false });
+        let _ = self.0.send(Message::Told(Told { cluster, event: event.clone(), is_kept: false }));
     }
 
     /// Subscribers were told what the file holds.
     pub(in crate::store) fn take_kept(&self, kept: &Kept) {
         let event = Event::Reset(kept.listing.clone());
-        let _ = self.0.send(Told { cluster: kept.cluster, event, is_kept: true });
+        let _ = self.0.send(Message::Told(Told { cluster: kept.cluster, event, is_kept: true }));
+    }
+
+    /// Returns when the file is as subscribers were told, or could not be written. Cancel safe.
+    pub(in crate::store) async fn settle(&self) {
+        let (done, told) = oneshot::channel();
+        let _ = self.0.send(Message::Settle(done));
+        let _ = told.await;
     }
 }
 
@@ -81,18 +95,26 @@ struct Keeping {
 }
 
 impl Keeping {
-    async fn run(mut self, mut events: mpsc::UnboundedReceiver<Told>) {
+    async fn run(mut self, mut events: mpsc::UnboundedReceiver<Message>) {
         loop {
             let due = self.due();
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
-                    Some(told) => self.take(told),
+                    Some(Message::Told(told)) => self.take(told),
+                    Some(Message::Settle(done)) => {
+                        self.settle().await;
+                        let _ = done.send(());
+                    }
                     None => break,
                 },
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.write().await,
             }
         }
+        self.settle().await;
+    }
+
+    async fn settle(&mut self) {
         if self.changed.is_some() {
             self.write().await;
         }
@@ -275,6 +297,16 @@ mod tests {
         while read(&path, "/s").unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_not_settled_is_kept_when_somebody_waits_for_it() {
+        let scene = scene();
+        scene.keeper.settle().await;
+        assert_eq!(scene.kept(), None, "there is nothing");
+        scene.keeper.take(7, &listing(9, &["/s/a"]));
+        scene.keeper.settle().await;
+        assert_eq!(scene.kept().map(|(at, _)| at), Some(9));
     }
 
     #[tokio::test(start_paused = true)]
