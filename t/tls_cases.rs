@@ -178,7 +178,7 @@ fn certificates_of_version_1_are_shown_and_vouch_for_others() {
     f.route("1", 1, json!({}));
     let plain = f.authority.issue_plain("plain.test");
     f.put("ssls", "1", &tls::ssl(&plain, &["plain.test"]));
-    let asks = |name: &str, more: &[&std::path::Path; 3]| {
+    let asks = |name: &str, more: &[&Path; 3]| {
         let mut openssl = std::process::Command::new("openssl");
         openssl.args(["s_client", "-connect", &f.secure.to_string(), "-servername", name, "-verify_return_error", "-CAfile"]).arg(more[0]);
         openssl.arg("-cert").arg(more[1]).arg("-key").arg(more[2]);
