@@ -53,6 +53,8 @@ fn an_ssl_is_put_read_listed_patched_and_deleted() {
 
     let both = with(ssl(&ec), json!({"certs": [rsa.cert], "keys": [rsa.key], "labels": {"long": "x".repeat(256)}}));
     assert_eq!(admin.put("ssls", "2", &both).status, 201, "M29");
+    let bag = with(ssl(&ec), json!({"key": format!("Bag Attributes\n    friendlyName: x\nKey Attributes: <No Attributes>\n{}", ec.key)}));
+    assert_eq!(admin.put("ssls", "2", &with(both, bag)).status, 200, "as openssl pkcs12 writes it");
     let list = admin.get("/ssls").json();
     assert_eq!(list["total"], 2, "M19");
     for item in list["list"].as_array().unwrap() {

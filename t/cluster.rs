@@ -92,6 +92,10 @@ fn a_bad_value_by_etcdctl_harms_no_gateway_and_each_says_why() {
             assert!(m.gateway.count("sluice_config_rejections_total", &[("stage", stage)]) > 0, "the metric tells it");
         }
     }
+    etcd.put("/sluice/stream_route/1", "{}");
+    for m in &fleet {
+        soon("a misspelt kind is told", || m.gateway.log().contains("not read (did you mean stream_routes?)"));
+    }
     etcd.put("/sluice/stream_routes/1", &route(&server));
     for m in &fleet {
         soon("a good value heals it", || m.gateway.rejection("stream_routes/1").is_none());

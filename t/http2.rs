@@ -1,6 +1,8 @@
 //! HTTP/2 on both sides, between real programs: curl, h2load and gRPC for Python; and a client and a server of hyper, where bytes or
 //! headers matter that those do not show.
 
+mod resets;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};

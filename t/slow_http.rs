@@ -14,8 +14,8 @@ use crate::support::{http, poll, ports, upstream};
 /// Seconds and connections of one way, in the short form and in `make faults`.
 const SHORT: (u32, u32) = (5, 300);
 const LONG: (u32, u32) = (30, 4000);
-/// The longest that another client may wait for an answer meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest that another client may wait for an answer meanwhile: less than the slow ones last.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Slow heads, slow bodies, overlapping ranges, slow reading.
 const WAYS: [&[&str]; 4] = [

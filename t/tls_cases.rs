@@ -171,6 +171,39 @@ fn rsa_and_ecdsa_stand_side_by_side_and_versions_are_held_to() {
     assert!(tls::served(f.secure, "both.test"), "TLS 1.3 is not");
 }
 
+/// What the commands of APISIX's page on mutual TLS make.
+#[test]
+fn certificates_of_version_1_are_shown_and_vouch_for_others() {
+    let f = Fixture::new(|conf| conf);
+    f.route("1", 1, json!({}));
+    let plain = f.authority.issue_plain("plain.test");
+    f.put("ssls", "1", &tls::ssl(&plain, &["plain.test"]));
+    let asks = |name: &str, more: &[&Path; 3]| {
+        let mut openssl = std::process::Command::new("openssl");
+        openssl.args(["s_client", "-connect", &f.secure.to_string(), "-servername", name, "-verify_return_error", "-CAfile"]).arg(more[0]);
+        openssl.arg("-cert").arg(more[1]).arg("-key").arg(more[2]);
+        String::from_utf8_lossy(&openssl.stdin(std::process::Stdio::null()).output().unwrap().stdout).into_owned()
+    };
+    let ca = f.authority.cert();
+    let out = asks("plain.test", &[&ca, &plain.0, &plain.1]);
+    assert!(out.contains("CN = plain.test") && out.contains("Verify return code: 0 (ok)"), "{out}");
+    let mut other = tls::ssl(&plain, &["plain.test"]);
+    other["key"] = json!(tls::text(&f.authority.issue_plain("other.test").1));
+    let refused = f.gateway.admin().put("ssls", "2", &other);
+    assert_eq!((refused.status, refused.error_msg().as_str()), (400, "invalid configuration: the key is not that of the certificate"));
+    f.put("ssls", "mine", &json!({"type": "client", "cert": tls::text(&plain.0), "key": tls::text(&plain.1)}));
+
+    let old = Authority::plain();
+    let mut guarded = tls::ssl(&f.authority.issue("guarded", "DNS:guarded.test"), &["guarded.test"]);
+    guarded["client"] = json!({"ca": tls::text(&old.cert())});
+    f.put("ssls", "3", &guarded);
+    assert_eq!(f.via("guarded.test", tls::with(&old.issue("client", "DNS:client"))), Some(1));
+    let client = old.issue_plain("client");
+    asks("guarded.test", &[&ca, &client.0, &client.1]);
+    let failures = |reason| f.gateway.count("sluice_tls_handshake_failures_total", &[("reason", reason)]);
+    soon("counted", || failures("peer_certificate_refused") == 1);
+}
+
 #[test]
 fn a_client_without_the_wanted_certificate_never_reaches_the_node() {
     let f = Fixture::new(|conf| conf);

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::ingest::{Ingest, Verdict, hidden};
 use super::outcome::Outcomes;
 use super::status::Told;
+use super::strangers::Strangers;
 use crate::base::id::{Id, Key, Kind};
 use crate::base::violation::{Rejected, Stage, Violation};
 use crate::model::{Origin, Resource, Stored};
@@ -55,6 +56,7 @@ pub struct Ledger {
     prefix: String,
     judge: Arc<dyn Judge>,
     metrics: Metrics,
+    strangers: Strangers,
     records: Records,
     objects: Objects,
     /// Accepted objects that changed since they were last taken.
@@ -116,6 +118,7 @@ impl Ledger {
             prefix: format!("{}/", prefix.trim_end_matches('/')),
             judge,
             metrics,
+            strangers: Strangers::default(),
             records: BTreeMap::new(),
             objects: Objects::new_sync(),
             touched: BTreeSet::new(),
@@ -255,7 +258,9 @@ impl Ledger {
     }
 
     fn put(&mut self, entry: &Entry) {
-        let Some((kind, name)) = named(&self.prefix, &entry.key) else { return };
+        let Some((kind, name)) = named(&self.prefix, &entry.key) else {
+            return self.strangers.see(entry.key.strip_prefix(&self.prefix).unwrap_or_default());
+        };
         if entry.value.trim_ascii() == MARKER {
             return self.remove(name);
         }

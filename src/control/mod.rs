@@ -9,3 +9,4 @@ mod pace;
 pub mod publish;
 pub mod reconcile;
 pub mod status;
+mod strangers;

@@ -23,6 +23,9 @@ pub const BALANCERS: [(&str, &str, bool); 5] = [
 /// Of `HttpClientConfig`.
 const ANY_CERTIFICATE: &str = "DangerousAcceptAnyServerCertificate";
 
+/// Of `HttpRequest`.
+const VERSION: [&str; 2] = ["Version", "VersionPolicy"];
+
 const FIELDS: [&str; 6] = ["LoadBalancingPolicy", "Destinations", "HealthCheck", "HttpClientConfig", "HttpRequest", "Metadata"];
 
 /// Who goes to a cluster.
@@ -86,22 +89,25 @@ impl<'f, 'a> Targets<'f, 'a> {
     fn upstream(&self, cluster: &Entry<'_>, notes: &mut Notes) -> Value {
         let part = &cluster.part;
         part.strangers(&FIELDS, notes);
+        let http = self.http.contains(&cluster.id) || !self.l4.contains(&cluster.id);
+        let http2 = http && part.get("HttpRequest").is_some_and(|section| is_http2(&section, notes));
         for name in ["HealthCheck", "HttpClientConfig", "HttpRequest"] {
             for (key, field) in part.get(name).map(|section| section.fields()).unwrap_or_default() {
-                if key.eq_ignore_ascii_case(ANY_CERTIFICATE) {
+                if key.eq_ignore_ascii_case(ANY_CERTIFICATE) || http2 && VERSION.iter().any(|known| known.eq_ignore_ascii_case(key)) {
                     continue;
                 }
                 let why = if name == "HealthCheck" { "there are no health checks yet" } else { "there is no such setting of an upstream" };
                 notes.lost(&field.at, why);
             }
         }
-        let http = self.http.contains(&cluster.id) || !self.l4.contains(&cluster.id);
         let nodes = destinations(part, http, notes);
         let mut upstream = json!({ "id": cluster.id });
         balancer(part, nodes.len(), &mut upstream, notes);
         if http {
             if nodes.iter().any(|d| d.node.https) {
-                secure(part, &mut upstream, notes);
+                secure(part, http2, &mut upstream, notes);
+            } else if http2 {
+                upstream.put("scheme", "h2c");
             }
             of_http(&nodes, &mut upstream, notes);
         }
@@ -151,6 +157,13 @@ fn destinations<'a>(part: &Part<'a>, http: bool, notes: &mut Notes) -> Vec<Desti
     found
 }
 
+/// Whether `HttpRequest` asks for nothing below HTTP/2.
+fn is_http2(section: &Part<'_>, notes: &mut Notes) -> bool {
+    let [version, policy] = VERSION.map(|name| section.text(name, notes).map(str::trim));
+    let least = ["RequestVersionExact", "RequestVersionOrHigher"];
+    matches!(version, Some("2" | "2.0")) && policy.is_some_and(|policy| least.iter().any(|word| word.eq_ignore_ascii_case(policy)))
+}
+
 /// With one destination there is nothing to choose.
 fn balancer(part: &Part<'_>, nodes: usize, upstream: &mut Value, notes: &mut Notes) {
     let at = part.at_of("LoadBalancingPolicy");
@@ -192,8 +205,8 @@ fn metadata(part: &Part<'_>, notes: &mut Notes) {
 }
 
 /// Certificates of nodes are verified unless the cluster says that any will do.
-fn secure(part: &Part<'_>, upstream: &mut Value, notes: &mut Notes) {
-    upstream.put("scheme", "https");
+fn secure(part: &Part<'_>, http2: bool, upstream: &mut Value, notes: &mut Notes) {
+    upstream.put("scheme", if http2 { "grpcs" } else { "https" });
     if !part.get("HttpClientConfig").is_some_and(|section| section.flag(ANY_CERTIFICATE, notes)) {
         upstream.put("tls", json!({ "verify": true }));
     }

@@ -154,7 +154,7 @@ fn every_field_of_a_listener_is_carried_over_or_named() {
 
 #[test]
 fn every_field_of_a_route_is_carried_over_or_named() {
-    let rows: [(Value, Value, &[&str]); 14] = [
+    let rows: [(Value, Value, &[&str]); 15] = [
         (json!({ "Order": -5 }), http(&json!({ "order": -5 })), &[]),
         (json!({ "Order": "7", "Timeout": "1.00:00:01" }), http(&json!({ "order": 7, "timeout": "24:00:01" })), &[]),
         (json!({ "Timeout": "5" }), http(&json!({})), &["not carried over: /Routes/r/Timeout: 5 is not a TimeSpan"]),
@@ -172,6 +172,23 @@ fn every_field_of_a_route_is_carried_over_or_named() {
                 "not carried over: /Routes/r/Transforms/2: HttpMethodChange without",
                 "not carried over: /Routes/r/Transforms/3/y: does not belong",
                 "not carried over: /Routes/r/Transforms/4: there are no route values",
+            ],
+        ),
+        (
+            json!({ "Transforms": [
+                { "ResponseTrailersCopy": "Header1;header2" }, { "RequestHeadersCopy": "true" }, { "RequestHeadersAllowed": "a; Connection" },
+                { "ResponseHeadersAllowed": "Connection" }, { "ResponseHeader": "h", "Set": "v", "When": "Sometimes" }, { "RequestHeader": "b d", "Set": "v" },
+            ] }),
+            http(&json!({ "transforms": [
+                { "RequestHeadersAllowed": "a" }, { "ResponseHeadersCopy": "false" }, { "ResponseHeader": "h", "Set": "v" },
+            ] })),
+            &[
+                "not carried over: /Routes/r/Transforms/0: ResponseTrailersCopy is true or false",
+                "not carried over: /Routes/r/Transforms/2: connection frames",
+                "differs: /Routes/r/Transforms/1: contradicts RequestHeadersAllowed",
+                "not carried over: /Routes/r/Transforms/3: connection frames",
+                "differs: /Routes/r/Transforms/4: Sometimes is no When",
+                "not carried over: /Routes/r/Transforms/5: b d is no name",
             ],
         ),
         (json!({ "Metadata": { "a": "b" } }), http(&json!({ "metadata": { "a": "b" } })), &[]),
@@ -273,7 +290,7 @@ fn every_field_of_a_cluster_is_carried_over_or_named() {
     let nodes = json!([{ "host": "h", "port": 1, "weight": 1 }, { "host": "i", "port": 2, "weight": 1 }]);
     let plain = || json!([{ "id": "c", "type": "roundrobin", "pass_host": "node", "nodes": nodes }]);
     let untyped = || json!([{ "id": "c", "pass_host": "node", "nodes": nodes }]);
-    let rows: [(Value, Value, &[&str]); 13] = [
+    let rows: [(Value, Value, &[&str]); 14] = [
         (json!({}), plain(), &[]),
         (json!({ "LoadBalancingPolicy": null }), untyped(), &["differs: /Clusters/c/LoadBalancingPolicy"]),
         (
@@ -301,6 +318,11 @@ fn every_field_of_a_cluster_is_carried_over_or_named() {
             json!({ "HttpClientConfig": { "MaxConnectionsPerServer": 1 }, "HttpRequest": { "Version": "1.1" } }),
             plain(),
             &["not carried over: /Clusters/c/HttpClientConfig/Max", "not carried over: /Clusters/c/HttpRequest/Version"],
+        ),
+        (
+            json!({ "HttpRequest": { "Version": "2.0", "VersionPolicy": "requestversionexact" } }),
+            json!([{ "id": "c", "type": "roundrobin", "scheme": "h2c", "pass_host": "node", "nodes": nodes }]),
+            &[],
         ),
         (
             json!({ "Destinations": [{ "Address": "https://h/", "Host": "d.local" }] }),

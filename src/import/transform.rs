@@ -1,11 +1,14 @@
 //! `Transforms` are copied as they are, without what `VKProxy` drops silently and this gateway would refuse.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 
 use super::json::same;
 use super::note::Notes;
 use super::part::Part;
-use crate::filter::words;
+use crate::base::violation::Violation;
+use crate::filter::{Transforms, words};
 
 /// The keys that give a value, of which an element has one.
 const VALUES: [&str; 2] = ["Set", "Append"];
@@ -25,13 +28,77 @@ const STRICT: [&str; 6] = ["QueryValueParameter", "QueryRemoveParameter", "HttpM
 /// What `VKProxy` takes and never does.
 const IDLE: [&str; 2] = ["QueryRouteParameter", "RequestHeaderRouteValue"];
 
+/// Main keys of which the last one counts there, and which contradict each other here.
+const RIVALS: [&[&str]; 4] = [
+    &["RequestHeadersCopy", "RequestHeadersAllowed"],
+    &["RequestHeaderOriginalHost"],
+    &["ResponseHeadersCopy", "ResponseHeadersAllowed"],
+    &["ResponseTrailersCopy", "ResponseTrailersAllowed"],
+];
+
+/// Lists of names, and what says the same of an empty one.
+const LISTS: [(&str, &str); 3] = [
+    ("RequestHeadersAllowed", "RequestHeadersCopy"),
+    ("ResponseHeadersAllowed", "ResponseHeadersCopy"),
+    ("ResponseTrailersAllowed", "ResponseTrailersCopy"),
+];
+
+/// An element as a route of ours has it.
+type Spec = BTreeMap<String, String>;
+
+/// One that is carried over.
+struct Carried<'a> {
+    at: String,
+    main: &'a str,
+    spec: Spec,
+}
+
 /// The transforms of a route that are carried over.
 pub(super) fn list(route: &Part<'_>, notes: &mut Notes) -> Vec<Value> {
     let elements = route.get("Transforms").map(|list| list.items()).unwrap_or_default();
-    elements.iter().filter_map(|element| one(element, notes)).collect()
+    let mut all: Vec<Carried<'_>> = Vec::new();
+    for element in &elements {
+        let Some(carried) = one(element, notes).and_then(|carried| sound(carried, notes)) else { continue };
+        let rivals = RIVALS.into_iter().find(|rivals| rivals.contains(&carried.main)).unwrap_or_default();
+        if let Some(at) = all.iter().position(|other| rivals.contains(&other.main) && wrong(&[&other.spec, &carried.spec]).is_some()) {
+            notes.differs(&all.remove(at).at, format!("contradicts {} after it, which counts in VKProxy", carried.main));
+        }
+        all.push(carried);
+    }
+    all.into_iter().map(|carried| Value::from_iter(carried.spec)).collect()
 }
 
-fn one(element: &Part<'_>, notes: &mut Notes) -> Option<Value> {
+/// What the gateway would refuse of elements.
+fn wrong(specs: &[&Spec]) -> Option<Violation> {
+    let specs: Vec<Spec> = specs.iter().map(|spec| (*spec).clone()).collect();
+    Transforms::compile(&specs).err()?.into_iter().next()
+}
+
+/// An element without the values that would be refused. One that keeps headers from passing goes on to do so.
+fn sound<'a>(mut carried: Carried<'a>, notes: &mut Notes) -> Option<Carried<'a>> {
+    let Some(violation) = wrong(&[&carried.spec]) else { return Some(carried) };
+    if let Some((main, copy)) = LISTS.into_iter().find(|(main, _)| *main == carried.main) {
+        let names = carried.spec.values().next().cloned().unwrap_or_default();
+        let is_good = |name: &&str| wrong(&[&Spec::from([(main.to_owned(), (*name).to_owned())])]).is_none();
+        let good: Vec<&str> = names.split(';').map(str::trim).filter(|name| !name.is_empty()).filter(is_good).collect();
+        notes.lost(&carried.at, violation.message);
+        let (key, value) = if good.is_empty() { (copy, "false".to_owned()) } else { (main, good.join(";")) };
+        carried.spec = Spec::from([(key.to_owned(), value)]);
+        return Some(carried);
+    }
+    let when = carried.spec.keys().find(|key| same(key, "When")).cloned();
+    if let Some(when) = when
+        && let Some(text) = carried.spec.remove(&when)
+        && wrong(&[&carried.spec]).is_none()
+    {
+        notes.differs(&carried.at, format!("{text} is no When: it works on Success, as in VKProxy"));
+        return Some(carried);
+    }
+    notes.lost(&carried.at, violation.message);
+    None
+}
+
+fn one<'a>(element: &Part<'_>, notes: &mut Notes) -> Option<Carried<'a>> {
     let is = |main: &str| element.get(main).is_some();
     if IDLE.into_iter().any(is) {
         notes.lost(&element.at, "there are no route values: it does nothing in VKProxy either");
@@ -42,7 +109,7 @@ fn one(element: &Part<'_>, notes: &mut Notes) -> Option<Value> {
         return None;
     };
     let strict = if STRICT.contains(&main) { Strict::Yes } else { Strict::No };
-    let mut kept = Map::new();
+    let mut kept = Spec::new();
     for (key, part) in element.fields() {
         let known = std::iter::once(&main).chain(beside).any(|name| same(name, key));
         let Some(text) = part.scalar().filter(|_| known) else {
@@ -53,13 +120,13 @@ fn one(element: &Part<'_>, notes: &mut Notes) -> Option<Value> {
             notes.lost(&part.at, format!("does not belong to {main}"));
             continue;
         };
-        kept.insert(key.to_owned(), text.into());
+        kept.insert(key.to_owned(), text.to_owned());
     }
-    whole(element, main, beside, strict, &mut kept, notes).then_some(Value::Object(kept))
+    whole(element, main, beside, strict, &mut kept, notes).then(|| Carried { at: element.at.clone(), main, spec: kept })
 }
 
 /// Whether it has the `Set` or `Append` that it needs, and only one of them.
-fn whole(element: &Part<'_>, main: &str, beside: &[&str], strict: Strict, kept: &mut Map<String, Value>, notes: &mut Notes) -> bool {
+fn whole(element: &Part<'_>, main: &str, beside: &[&str], strict: Strict, kept: &mut Spec, notes: &mut Notes) -> bool {
     let values: Vec<String> = kept.keys().filter(|key| VALUES.iter().any(|name| same(name, key))).cloned().collect();
     if beside.contains(&"Set") && values.is_empty() {
         notes.lost(&element.at, format!("{main} without a value: the transform, which did nothing, is left out"));

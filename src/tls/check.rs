@@ -6,8 +6,10 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{CertRevocationListError, InconsistentKeys, RootCertStore};
+use rustls::{CertRevocationListError, RootCertStore};
+use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_crl;
+use x509_parser::prelude::FromDer;
 
 use super::provider::provider;
 
@@ -100,7 +102,8 @@ impl From<CertRevocationListError> for BadCrl {
     }
 }
 
-/// The certificates of a PEM text, in order; at least one, each well-formed.
+/// The certificates of a PEM text, in order; at least one, each well-formed. Of any version: the library takes those of version 1, which
+/// `openssl x509 -req` makes when it is told of no extensions, for no ends of a chain that it verifies, but ours are verified by others.
 pub fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, BadCert> {
     if pem.contains("PRIVATE KEY-----") {
         return Err(BadCert::PrivateKey);
@@ -111,9 +114,13 @@ pub fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, BadCert> {
         return Err(BadCert::None);
     }
     for (at, cert) in found.iter().enumerate() {
-        rustls::server::ParsedCertificate::try_from(cert).map_err(|_| BadCert::Der(at.saturating_add(1)))?;
+        read(cert).ok_or(BadCert::Der(at.saturating_add(1)))?;
     }
     Ok(found)
+}
+
+fn read<'a>(cert: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    X509Certificate::from_der(cert).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, cert)| cert)
 }
 
 /// The one private key of a PEM text. What else is in there, such as the parameters of a curve, does not matter.
@@ -138,12 +145,12 @@ pub fn key(pem: &str) -> Result<PrivateKeyDer<'static>, BadKey> {
 pub fn certified(cert: &str, key_pem: &str) -> Result<CertifiedKey, PairError> {
     let (chain, key) = (chain(cert)?, key(key_pem)?);
     let signing = provider().key_provider.load_private_key(key).map_err(|_| BadKey::Der)?;
-    let certified = CertifiedKey::new(chain, signing);
-    match certified.keys_match() {
-        Ok(()) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch | InconsistentKeys::Unknown)) => Err(PairError::Mismatch),
-        Err(_) => Err(BadCert::Der(1).into()),
+    let of_cert = chain.first().and_then(read).ok_or(BadCert::Der(1))?;
+    let of_key = signing.public_key();
+    if of_key.is_none_or(|info| info.as_ref() != of_cert.public_key().raw) {
+        return Err(PairError::Mismatch);
     }
+    Ok(CertifiedKey::new(chain, signing))
 }
 
 /// Whether a certificate and a key belong together.

@@ -218,3 +218,32 @@ fn a_client_may_send_the_rest_of_its_request_after_an_early_answer() {
         assert_eq!(client.stream.take_error().unwrap().map(|e| e.kind()), None, "{path}");
     }
 }
+
+#[test]
+fn a_node_that_never_asks_for_a_body_gets_it_all_the_same() {
+    let a = origin("A");
+    let web = Web::to(&a);
+    let mut client = web.client();
+    for expected in ["100-continue", "something"] {
+        client.send(format!("POST /never-asks HTTP/1.1\r\nHost: a\r\nExpect: {expected}\r\nContent-Length: 4\r\n\r\nbody"));
+        let mut answer = client.answer();
+        if answer.status() == 100 {
+            answer = client.answer();
+        }
+        assert_eq!(answer.json()["text"], "body", "{expected}");
+    }
+    let mut client = web.client();
+    client.send("POST /never-asks HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(client.answer().json()["text"], "body");
+}
+
+#[test]
+fn a_body_that_is_none_is_refused_with_its_reason() {
+    let a = origin("A");
+    let web = Web::to(&a);
+    let mut client = web.client();
+    client.send("POST /fault HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nno size\r\n");
+    let answer = client.answer();
+    assert_eq!((answer.status(), answer.header("connection")), (400, Some("close")));
+    crate::support::soon("its reason", || web.gateway.access_log().iter().any(|l| l["path"] == "/fault" && l["reason"] == "bad_request"));
+}

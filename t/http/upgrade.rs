@@ -95,3 +95,16 @@ fn a_tunnel_whose_session_is_ended_ends_on_both_sides() {
     assert!(matches!(read_all(&mut client.stream).1, End::Reset | End::Fin));
     soon("its reason", || web.gateway.access_log().iter().any(|line| line["path"] == "/upgrade" && line["reason"] == "admin_killed"));
 }
+
+#[test]
+fn a_node_is_not_asked_to_go_on_with_http_2() {
+    let a = origin("A");
+    let web = Web::to(&a);
+    let mut client = web.client();
+    for upgrade in ["h2c", "H2C", "websocket, h2c"] {
+        let lines = [&format!("Upgrade: {upgrade}"), "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAAQAAP__"];
+        let up = client.ask("GET", "/", &lines.map(|line| line as &str)).json();
+        let told = up["lines"].as_array().unwrap();
+        assert!(!told.iter().any(|line| line.as_str().unwrap().contains("upgrade")), "{upgrade}: {told:?}");
+    }
+}

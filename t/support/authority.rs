@@ -17,6 +17,15 @@ impl Authority {
         authority
     }
 
+    /// One whose own certificate is of X.509 version 1.
+    pub fn plain() -> Self {
+        let authority = Self::new();
+        authority.openssl(&["req", "-new", "-key", "ca.key", "-subj", "/CN=authority of old", "-out", "ca.csr"]);
+        authority.openssl(&["x509", "-req", "-in", "ca.csr", "-signkey", "ca.key", "-days", "2", "-out", "ca.crt"]);
+        authority.is_of_version_1("ca.crt");
+        authority
+    }
+
     /// The authority's own certificate.
     pub fn cert(&self) -> PathBuf {
         self.path("ca.crt")
@@ -36,6 +45,22 @@ impl Authority {
     pub fn issue_public(&self, file: &str, names: &str) -> (PathBuf, PathBuf) {
         let names = format!("{names}\ncrlDistributionPoints=URI:http://crl.test/list.crl\nkeyUsage=critical,digitalSignature");
         self.issue_for("90", file, &names, &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+    }
+
+    /// A certificate of X.509 version 1, and its key: what `openssl x509 -req` makes of a request without `-extfile`.
+    pub fn issue_plain(&self, file: &str) -> (PathBuf, PathBuf) {
+        let (cert, key, request) = (format!("{file}.crt"), format!("{file}.key"), format!("{file}.csr"));
+        let subject = format!("/CN={file}");
+        self.openssl(&["req", "-subj", &subject, "-nodes", "-newkey", "rsa:2048", "-keyout", &key, "-out", &request]);
+        let signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"];
+        self.openssl(&[&["x509", "-req", "-in", &request, "-out", &cert][..], &signed].concat());
+        self.is_of_version_1(&cert);
+        (self.path(&cert), self.path(&key))
+    }
+
+    fn is_of_version_1(&self, file: &str) {
+        let text = Command::new("openssl").args(["x509", "-noout", "-text", "-in", file]).current_dir(self.dir.path()).output().unwrap();
+        assert!(String::from_utf8_lossy(&text.stdout).contains("Version: 1 "), "this openssl makes another version by itself");
     }
 
     /// A list that says that these certificates are revoked, and no others.

@@ -161,7 +161,8 @@ pub fn get(to: SocketAddr, target: &str) -> Message {
 
 /// A server whose paths say what it does:
 /// `/status/N`, `/sleep/MS`, `/slowbody/MS` (ten bytes, each so late), `/bytes/N`, `/chunked/N` (with a trailer), `/cut`, `/cut-chunks` (break off
-/// in the body), `/bad-chunk`, `/silent` (closes without an answer), `/garbage`, `/refuse` (answers 417 without reading the body), `/upgrade` (101, then echoes bytes),
+/// in the body), `/bad-chunk`, `/silent` (closes without an answer), `/garbage`, `/refuse` (answers 417 without reading the body), `/never-asks`
+/// (waits for the body whatever is expected), `/upgrade` (101, then echoes bytes),
 /// `/close` (an answer that ends with the connection). Any other path is answered with what was asked, as JSON.
 pub fn origin(name: &'static str) -> Server {
     Server::start(SocketAddr::from(([0, 0, 0, 0], ports::free())), move |stream, _| {
@@ -181,7 +182,7 @@ fn serve(name: &str, mut stream: TcpStream) -> io::Result<()> {
             stream.write_all(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
             return Ok(());
         }
-        if request.header("expect").is_some() {
+        if request.header("expect").is_some() && path != "/never-asks" {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         body(&mut read, &mut request, false)?;

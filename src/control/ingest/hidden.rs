@@ -148,6 +148,7 @@ mod tests {
         for (kind, value, left) in [
             (Kind::Ssl, json!({"a": 1, "key": PEM, "keys": [PEM, PEM], "z": 2}), json!({"a": 1, "z": 2})),
             (Kind::Upstream, json!({"tls": {"client_key": PEM, "verify": true}}), json!({"tls": {"verify": true}})),
+            (Kind::Upstream, json!({"tls": {"client_key": format!("Bag Attributes\n{PEM}")}}), json!({"tls": {}})),
             (Kind::StreamRoute, json!({"upstream": {"tls": {"client_key": PEM}}}), json!({"upstream": {"tls": {}}})),
         ] {
             assert!(!clear_keys(kind, &value).is_empty());

@@ -103,9 +103,10 @@ impl Secrets {
     }
 }
 
-/// Whether a private key's text is clear, as it must not be stored.
+/// Whether a private key's text is clear, as it must not be stored. What stands before PEM, such as the bag attributes of `openssl pkcs12`,
+/// does not hide it; sealed text has no such line.
 pub fn is_pem(text: &str) -> bool {
-    text.trim_start().starts_with('-')
+    text.trim_start().starts_with('-') || text.contains("-----BEGIN ")
 }
 
 /// Whether text only says where to look.
@@ -158,6 +159,7 @@ mod tests {
         let sealed = secrets().keyring.seal("-----BEGIN Z", PRIVATE_KEY).unwrap();
         for (text, plain, found) in [
             ("-----BEGIN X", "-----BEGIN X", Found::Clear),
+            ("Bag Attributes\n-----BEGIN X", "Bag Attributes\n-----BEGIN X", Found::Clear),
             ("$env://PEM", "-----BEGIN X", Found::Hidden),
             (&sealed, "-----BEGIN Z", Found::Hidden),
         ] {

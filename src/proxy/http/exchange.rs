@@ -63,7 +63,7 @@ pub(super) async fn exchange(front: Arc<Front>, verdict: Result<(), Fault>, mut 
         }
         Err(reason) => {
             body.let_go(&front);
-            rescue::end(account, reason)
+            rescue::end(account, front.blame(reason))
         }
     }
 }

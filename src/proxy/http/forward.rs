@@ -59,7 +59,7 @@ pub(super) async fn forward(
             let unknown = matched.max_body_size.filter(|_| upgrade.is_none() && body.size_hint().exact().is_none());
             let (bound, crossed) = unknown.map(Bound::new).unzip();
             account.bounded(crossed);
-            Outgoing::client(body, Some(account.tally().clone()), held, bound).left_to(front.clone())
+            Outgoing::client(body, Some(account.tally().clone()), held, bound).left_to(front.clone()).on_stream(!front.watches())
         }
         Arrived::Whole(bytes) => Outgoing::whole(bytes),
     };

@@ -79,10 +79,13 @@ pub(super) fn switch(
     Response::from_parts(head, Reply::none())
 }
 
-/// The protocol that an HTTP/1.1 client would like to go on with (RFC 9110, 7.8).
+/// The protocol that an HTTP/1.1 client would like to go on with (RFC 9110, 7.8). HTTP/2 is none that a node is asked for: its requests
+/// would go by all routes, and nobody is to ask so any more (RFC 9113, 3.1).
 fn asked_upgrade(head: &request::Parts) -> Option<HeaderValue> {
     let protocol = head.headers.get(UPGRADE)?;
-    let named =
-        |line: &HeaderValue| line.to_str().is_ok_and(|line| line.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade")));
-    (head.version == Version::HTTP_11 && head.headers.get_all(CONNECTION).iter().any(named)).then(|| protocol.clone())
+    let is_in =
+        |line: &HeaderValue, word: &str| line.to_str().is_ok_and(|line| line.split(',').any(|one| one.trim().eq_ignore_ascii_case(word)));
+    let named = head.headers.get_all(CONNECTION).iter().any(|line| is_in(line, "upgrade"));
+    let is_http2 = head.headers.get_all(UPGRADE).iter().any(|line| is_in(line, "h2c") || is_in(line, "h2"));
+    (head.version == Version::HTTP_11 && named && !is_http2).then(|| protocol.clone())
 }

@@ -137,6 +137,8 @@ async fn read_form(front: &Front, mut body: Incoming) -> Result<Bytes, StatusCod
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
         });
         match frame.await? {
+            // a stream that was reset without an error ends like a whole one
+            None if !front.watches() && !body.is_end_stream() => return Err(StatusCode::BAD_REQUEST),
             None => return Ok(whole.freeze()),
             Some(Err(_)) => return Err(StatusCode::BAD_REQUEST),
             Some(Ok(frame)) => {

@@ -28,9 +28,10 @@ pub(super) fn authority<'a>(head: &'a request::Parts, route: &'a HttpRoute, targ
 pub(super) fn transform(head: &mut request::Parts, front: &Front, route: &HttpRoute, target: &Target, lease: &Lease) -> Result<(), Reason> {
     let host = asked::host(head).ok_or(Reason::BadRequest)?.to_owned();
     let session = &front.session;
+    let node = without_usual_port(lease.node.label(), target.client().is_some());
     let (node_authority, original_host) = match &target.spec().pass_host {
-        PassHost::Pass => (&**lease.node.label(), true),
-        PassHost::Node => (&**lease.node.label(), false),
+        PassHost::Pass => (node, true),
+        PassHost::Node => (node, false),
         PassHost::Rewrite(authority) => (&**authority, false),
     };
     let facts = Facts {
@@ -46,10 +47,17 @@ pub(super) fn transform(head: &mut request::Parts, front: &Front, route: &HttpRo
     route.transforms.request(head, &facts).map_err(|_| Reason::BadRequest)
 }
 
-/// Whether the body waits until the node asks for it. Where one side speaks HTTP/2, the question or its answer is lost: then it does not.
+/// A node as the authority of requests to it: the port that its scheme has anyway is not said (RFC 9110, 4.2.3).
+fn without_usual_port(label: &str, secure: bool) -> &str {
+    label.strip_suffix(if secure { ":443" } else { ":80" }).unwrap_or(label)
+}
+
+/// Whether the body waits until the node asks for it. Where one side speaks HTTP/2, the question or its answer is lost: then it does
+/// not. Nor where the client speaks HTTP/1.0, from which the question means nothing (RFC 9110, 10.1.1), or asks for something else.
 pub(super) fn expects(head: &mut request::Parts, link: &Link) -> bool {
-    let expects = head.headers.contains_key(EXPECT);
-    if expects && (link.is_shared() || head.version >= Version::HTTP_2) {
+    let Some(expected) = head.headers.get(EXPECT) else { return false };
+    let expects = expected.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if link.is_shared() || head.version != Version::HTTP_11 {
         head.headers.remove(EXPECT);
         return false;
     }
@@ -66,4 +74,23 @@ pub(super) fn to_h2(head: &mut request::Parts, scheme: Scheme) -> Result<(), Rea
     head.uri = Uri::from_parts(parts).map_err(|_| Reason::BadRequest)?;
     head.version = Version::HTTP_2;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_port_of_a_node_is_not_said() {
+        for (label, secure, authority) in [
+            ("a.com:80", false, "a.com"),
+            ("a.com:443", true, "a.com"),
+            ("[::1]:80", false, "[::1]"),
+            ("a.com:80", true, "a.com:80"),
+            ("a.com:443", false, "a.com:443"),
+            ("a.com:8080", false, "a.com:8080"),
+        ] {
+            assert_eq!(without_usual_port(label, secure), authority, "{label} {secure}");
+        }
+    }
 }

@@ -177,6 +177,17 @@ impl Front {
         self.unframed.store(true, Ordering::Relaxed);
     }
 
+    /// The reason of a request that ended with this one: a body that broke off may have done so for a fault in it.
+    pub(super) fn blame(&self, reason: Reason) -> Reason {
+        match self.watch.get().and_then(Watch::fault) {
+            Some(fault) if reason == Reason::ClientReset => {
+                tracing::debug!(session = self.session.id, rule = fault.rule(), "request refused");
+                Reason::BadRequest
+            }
+            _ => reason,
+        }
+    }
+
     /// Whether the client's next bytes may be those of another protocol.
     pub(super) fn may_switch(&self) -> Result<(), Fault> {
         self.watch.get().map_or(Ok(()), Watch::switch)

@@ -1,15 +1,21 @@
 //! The body of a request on its way to a node: the client's own, streamed and counted, and held back where the node has to ask
 //! for it first, and broken off where it is longer than it may be.
 
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
 
 use crate::base::meter::{ByteMeter, Direction};
+
+/// How long a node may take to ask for a body that waits for that: what curl and .NET wait.
+const ASKED: Duration = Duration::from_secs(1);
 
 /// Who counts the bytes of a body.
 pub type Meter = Arc<dyn ByteMeter + Send + Sync>;
@@ -24,9 +30,12 @@ pub trait Unread: Send + Sync {
 pub struct Outgoing {
     source: Source,
     meter: Option<Meter>,
-    held: bool,
+    /// Until when it is kept back.
+    held: Option<Pin<Box<Sleep>>>,
     bound: Option<Bound>,
     unread: Option<Arc<dyn Unread>>,
+    /// Whether it comes on a stream of HTTP/2.
+    is_stream: bool,
 }
 
 /// Why a body does not come to its end.
@@ -35,6 +44,9 @@ pub enum Torn {
     /// The client's doing.
     #[error("the client's body broke off: {0}")]
     Client(#[from] hyper::Error),
+    /// The client broke off a stream of HTTP/2, and called that no error.
+    #[error("the client's body broke off")]
+    Cut,
     /// It went on beyond its bound.
     #[error("the client's body is too large")]
     TooLarge,
@@ -85,13 +97,15 @@ enum Source {
 impl Outgoing {
     /// No body.
     pub const fn none() -> Self {
-        Self { source: Source::None, meter: None, held: false, bound: None, unread: None }
+        Self { source: Source::None, meter: None, held: None, bound: None, unread: None, is_stream: false }
     }
 
     /// The client's body, counted as it goes. A held one is kept back until the node asked for it (`Expect: 100-continue`, RFC 9110
-    /// 10.1.1); only connections of HTTP/1.1 are told of that. With a bound, what would cross it is not passed on.
-    pub const fn client(body: Incoming, meter: Option<Meter>, held: bool, bound: Option<Bound>) -> Self {
-        Self { source: Source::Client(body), meter, held, bound, unread: None }
+    /// 10.1.1), but not for long, as many nodes never ask; only connections of HTTP/1.1 are told of that. With a bound, what would cross it
+    /// is not passed on.
+    pub fn client(body: Incoming, meter: Option<Meter>, held: bool, bound: Option<Bound>) -> Self {
+        let held = held.then(|| Box::pin(sleep(ASKED)));
+        Self { source: Source::Client(body), meter, held, bound, unread: None, is_stream: false }
     }
 
     /// The same, and who takes what nobody reads of it.
@@ -101,14 +115,21 @@ impl Outgoing {
         self
     }
 
+    /// The same of a client of HTTP/2. Its body is whole if its stream says so: one that was reset without an error ends like any other.
+    #[must_use]
+    pub const fn on_stream(mut self, is_stream: bool) -> Self {
+        self.is_stream = is_stream;
+        self
+    }
+
     /// The body may go. Whoever polls it has to poll it again.
-    pub(super) const fn open(&mut self) {
-        self.held = false;
+    pub(super) fn open(&mut self) {
+        self.held = None;
     }
 
     /// A body that was read before. Its bytes have been counted.
     pub const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(bytes), meter: None, held: false, bound: None, unread: None }
+        Self { source: Source::Whole(bytes), meter: None, held: None, bound: None, unread: None, is_stream: false }
     }
 }
 
@@ -135,8 +156,9 @@ impl Body for Outgoing {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Torn>>> {
         let this = &mut *self;
-        if this.held {
-            return Poll::Pending;
+        if let Some(held) = &mut this.held {
+            std::task::ready!(held.as_mut().poll(cx));
+            this.held = None;
         }
         match &mut this.source {
             Source::None => Poll::Ready(None),
@@ -145,7 +167,11 @@ impl Body for Outgoing {
                 Poll::Ready(if bytes.is_empty() { None } else { Some(Ok(Frame::data(bytes))) })
             }
             Source::Client(body) => {
-                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+                if frame.is_none() && this.is_stream && !body.is_end_stream() {
+                    this.source = Source::None;
+                    return Poll::Ready(Some(Err(Torn::Cut)));
+                }
                 if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref) {
                     if let Some(Err(torn)) = this.bound.as_mut().map(|bound| bound.take(data.len())) {
                         return Poll::Ready(Some(Err(torn)));

@@ -23,6 +23,9 @@ pub enum Error {
     /// The connection failed.
     #[error("connection to the node: {0}")]
     Wire(#[source] io::Error),
+    /// The node broke off a stream of HTTP/2, and called that no error.
+    #[error("the node broke off the stream")]
+    Cut,
     /// A stream of HTTP/2 failed.
     #[error("stream to the node: {0}")]
     Stream(#[source] hyper::Error),
@@ -59,11 +62,11 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Client(Torn::TooLarge) => Reason::BodyTooLarge,
-            Self::Client(Torn::Client(_)) | Self::Short => Reason::ClientReset,
+            Self::Client(Torn::Client(_) | Torn::Cut) | Self::Short => Reason::ClientReset,
             Self::Malformed(_) => Reason::BadResponse,
             Self::Stream(error) if error.is_user() => Reason::ClientReset,
             Self::Stream(error) if error.is_parse() => Reason::BadResponse,
-            Self::Closed | Self::Wire(_) | Self::Stream(_) => Reason::UpstreamReset,
+            Self::Closed | Self::Cut | Self::Wire(_) | Self::Stream(_) => Reason::UpstreamReset,
         }
     }
 }

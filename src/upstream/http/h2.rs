@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
@@ -139,7 +139,11 @@ impl H2 {
     /// The next piece of the answer's body, or its trailers.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Some(answer) = &mut self.answer else { return Poll::Ready(None) };
-        Pin::new(answer).poll_frame(cx).map_err(Error::Stream)
+        match ready!(Pin::new(&mut *answer).poll_frame(cx)) {
+            // a stream that was reset without an error ends like a whole one
+            None if !answer.is_end_stream() => Poll::Ready(Some(Err(Error::Cut))),
+            frame => Poll::Ready(frame.map(|frame| frame.map_err(Error::Stream))),
+        }
     }
 
     /// Whether nothing more of the answer is to come. False as long as that is not known.

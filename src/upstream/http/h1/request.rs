@@ -93,7 +93,7 @@ impl Sending {
     }
 
     /// The node has asked for the body.
-    pub(super) const fn open(&mut self) {
+    pub(super) fn open(&mut self) {
         self.body.open();
     }
 
