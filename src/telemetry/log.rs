@@ -32,7 +32,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// The text names no level.
-    #[error("{0:?} is not a log level: write error, warn, info, debug or trace, or rules such as info,sluice::listen=debug")]
+    #[error("{0:?} is not a log level: write off, error, warn, info, debug or trace, or rules such as info,sluice::listen=debug")]
     Level(String),
     /// Someone has set up a log already, or taken it down.
     #[error("the log is not ours to set: {0}")]
