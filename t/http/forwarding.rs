@@ -116,6 +116,31 @@ fn an_answer_that_ends_with_its_connection_is_whole() {
     assert_eq!(client.get("/n").json()["target"], "/n");
 }
 
+/// A node that answers the first request on each connection, and closes it when the second one has come.
+fn closes_at_the_second() -> Server {
+    Server::start(ports::free_addr(), |stream, _| {
+        let mut requests = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok).filter(String::is_empty);
+        if requests.next().is_some() && (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx").is_ok() {
+            requests.next();
+        }
+    })
+}
+
+#[test]
+fn a_connection_that_the_node_closes_under_a_request_costs_no_answer() {
+    let a = closes_at_the_second();
+    let web = Web::to(&a);
+    let mut client = web.client();
+    for n in 1..=20 {
+        assert_eq!(client.ask("GET", "/", &[]).status(), 200);
+        assert_eq!(a.connections(), n, "each but the first one met a connection that was closed");
+    }
+    // what may mean another thing the second time is left to the client
+    assert_eq!(client.ask("POST", "/", &["Content-Length: 0"]).status(), 502);
+    assert_eq!(client.ask("POST", "/", &["Content-Length: 0"]).status(), 200);
+    assert_eq!(a.connections(), 21);
+}
+
 #[test]
 fn connections_to_a_node_are_kept_as_the_upstream_says() {
     let a = origin("A");

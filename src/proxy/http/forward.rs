@@ -77,7 +77,7 @@ pub(super) async fn forward(
         match sent {
             Ok(response) => return Ok(Answered { response, lease, patience }),
             Err(None) => return Err(Reason::UpstreamTimeout),
-            // nothing of it was sent: the connection had waited for too long
+            // the connection had waited for too long
             Err(Some(Broken::Unsent(unsent))) => {
                 request = *unsent;
                 // boxed, like all that most requests do not come to: it would be in the memory of each

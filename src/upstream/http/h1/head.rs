@@ -47,12 +47,13 @@ struct Span {
 
 type Spans = SmallVec<[Span; 32]>;
 
-/// Takes a whole head off the buffer; its fields go into `headers`, which is empty then. `None`: it is not whole yet.
+/// Takes a whole head off the buffer; its fields go into the memory of `headers`, which are gone then. `None`: it is not whole yet.
 pub(super) fn parse(read: &mut BytesMut, asked: Asked, headers: &mut HeaderMap) -> Result<Option<Head>, Malformed> {
     let Some((line, spans)) = lines(read)? else { return Ok(None) };
     let head = read.split_to(line.length).freeze();
     let mut judge = Judge::default();
     let mut fields = std::mem::take(headers);
+    fields.clear();
     fields.reserve(spans.len());
     for span in &spans {
         let (name, value) = field(&head, span)?;

@@ -42,6 +42,8 @@ pub struct H1<W = Wire> {
     /// Whether all of the request was written, or never will be.
     sent: bool,
     answer: Answer,
+    /// Whether the node has said anything since the request.
+    heard: bool,
     /// Whether both sides let the connection live.
     keep: bool,
     requests: u32,
@@ -62,7 +64,8 @@ enum Answer {
 /// A request that got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// Nothing of it was sent: it may go to another connection.
+    /// It may go to another connection: nothing of it was sent; or it has no body, asks for the same however often it is sent (RFC 9110,
+    /// 9.2.2), and met a connection that the node was closing (RFC 9112, 9.3.1).
     #[error("the connection was closed before the request")]
     Unsent(Box<Request<Outgoing>>),
     /// Some of it may have arrived.
@@ -89,6 +92,7 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
             request: Sending::none(),
             sent: true,
             answer: Answer::Body(Framing::Ended),
+            heard: false,
             keep: true,
             requests: 0,
             kind,
@@ -114,17 +118,22 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
         let (mut head, body) = request.into_parts();
         let told;
         (self.request, told) = Sending::begin(&head, body, &mut self.outbox);
-        (self.sent, self.answer, self.keep) = (false, Answer::Head(told.asked), told.keep);
+        (self.sent, self.answer, self.heard, self.keep) = (false, Answer::Head(told.asked), false, told.keep);
+        let again = self.requests > 0 && self.request.is_done() && head.method.is_idempotent();
         self.inbox.begin();
         if let Err(error) = poll_fn(|cx| self.poll_begin(cx)).await {
             return Err(self.not_begun(head, error));
         }
         self.requests = self.requests.saturating_add(1);
         // the answer's fields take the place of the request's
-        let mut headers = std::mem::take(&mut head.headers);
-        drop(head);
-        headers.clear();
-        poll_fn(|cx| self.poll_answer(&mut headers, cx)).await.map_err(Broken::Sent)
+        match poll_fn(|cx| self.poll_answer(&mut head.headers, cx)).await {
+            Ok(response) => Ok(response),
+            Err(Error::Closed | Error::Wire(_)) if again && !self.heard => {
+                self.give_up();
+                Err(Broken::Unsent(Box::new(Request::from_parts(head, Outgoing::none()))))
+            }
+            Err(error) => Err(Broken::Sent(error)),
+        }
     }
 
     /// The next piece of the answer's body. An error is the last word.
@@ -200,6 +209,7 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
             if ready!(self.inbox.poll_fill(&mut self.wire, u64::MAX, cx)).map_err(Error::Wire)? == 0 {
                 return Poll::Ready(Err(Error::Closed));
             }
+            self.heard = true;
             // no head ends without the end of a line
             let is_line = memchr::memchr(b'\n', self.inbox.bytes.get(before..).unwrap_or_default()).is_some();
             while is_line && let Some(head) = head::parse(&mut self.inbox.bytes, asked, headers)? {
@@ -225,7 +235,6 @@ impl<W: AsyncRead + AsyncWrite + Unpin> H1<W> {
                 self.request.open();
             }
             *headers = std::mem::take(response.headers_mut());
-            headers.clear();
             return None;
         } else {
             self.keep &= keep;

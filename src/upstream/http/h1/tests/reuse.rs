@@ -10,6 +10,21 @@ fn ok() -> Does {
     Does::Says(OK.to_vec())
 }
 
+/// How a node closes, and how many bytes of a request it takes in one go before.
+const CLOSING: [(Does, usize); 3] = [(Does::Ends, usize::MAX), (Does::Resets, usize::MAX), (Does::Resets, 1)];
+
+/// A connection that has carried a request and does this after the next one, of which it takes a byte if it takes them one by one.
+async fn used(does: Does, takes: usize) -> H1<Script> {
+    let mut script = Script::new([ok(), does]);
+    script.takes = takes;
+    let mut h1 = on(script);
+    exchange(&mut h1, get()).await.unwrap();
+    if takes == 1 {
+        h1.wire.until = h1.wire.written.len() + 1;
+    }
+    h1
+}
+
 #[tokio::test]
 async fn a_connection_carries_one_request_after_another() {
     let mut h1 = on(Script::new([ok(), ok(), ok()]));
@@ -57,22 +72,37 @@ async fn a_request_of_which_nothing_was_sent_comes_back_from_a_connection_that_h
 }
 
 #[tokio::test]
+async fn a_request_that_says_the_same_twice_comes_back_from_a_connection_that_was_being_closed() {
+    for (does, takes) in CLOSING {
+        let mut h1 = used(does, takes).await;
+        let request = Request::builder().method("DELETE").uri("/x?y").header("host", "a").header("b", "c").body(Outgoing::none()).unwrap();
+        let Err(Broken::Unsent(again)) = h1.send(request).await else { panic!("it did not come back") };
+        assert!(!h1.is_free());
+        let mut next = on(Script::new([ok()]));
+        assert_eq!(exchange(&mut next, *again).await.unwrap().status, 200);
+        assert_eq!(next.wire.text(), "DELETE /x?y HTTP/1.1\r\nhost: a\r\nb: c\r\n\r\n");
+    }
+}
+
+#[tokio::test]
 async fn a_request_of_which_something_was_sent_never_goes_again() {
     let mut new = Script::new([]);
     new.until = 0;
-    let mut broken = vec![on(new)];
-    for (does, takes) in [(Does::Ends, usize::MAX), (Does::Resets, usize::MAX), (Does::Resets, 1)] {
-        let mut script = Script::new([ok(), does]);
-        script.takes = takes;
-        let mut h1 = on(script);
+    let post = || Request::builder().method("POST").uri("/").header("host", "a").body(Outgoing::none()).unwrap();
+    let put = || Request::builder().method("PUT").uri("/").header("host", "a").body(whole("hi")).unwrap();
+    // on a new connection; where something was heard; what may mean another thing the second time; what has a body
+    let mut broken = vec![(on(new), get()), (on(Script::new([Does::Ends])), get())];
+    for said in ["H", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        let mut h1 = on(Script::new([ok(), Does::Says(said.into()), Does::Ends]));
         exchange(&mut h1, get()).await.unwrap();
-        if takes == 1 {
-            h1.wire.until = h1.wire.written.len() + 1;
-        }
-        broken.push(h1);
+        broken.push((h1, get()));
     }
-    for mut h1 in broken {
-        match h1.send(get()).await {
+    for (does, takes) in CLOSING {
+        broken.push((used(does.clone(), takes).await, post()));
+        broken.push((used(does, takes).await, put()));
+    }
+    for (mut h1, request) in broken {
+        match h1.send(request).await {
             Err(Broken::Sent(error)) => assert_eq!(error.reason(), Reason::UpstreamReset, "{error}"),
             other => panic!("{other:?}"),
         }
