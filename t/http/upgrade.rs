@@ -1,13 +1,14 @@
 //! Connections that leave HTTP: WebSocket frames through the gateway, and how such a connection ends.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 
 use serde_json::json;
 
 use super::{Web, to};
 use crate::support::client::{End, read_all};
 use crate::support::h1::{Client, origin};
-use crate::support::soon;
+use crate::support::upstream::Server;
+use crate::support::{ports, soon};
 
 const MESSAGES: u32 = 100_000;
 const ASK: [&str; 4] =
@@ -106,5 +107,20 @@ fn a_node_is_not_asked_to_go_on_with_http_2() {
         let up = client.ask("GET", "/", &lines.map(|line| line as &str)).json();
         let told = up["lines"].as_array().unwrap();
         assert!(!told.iter().any(|line| line.as_str().unwrap().contains("upgrade")), "{upgrade}: {told:?}");
+    }
+}
+
+#[test]
+fn nobody_goes_on_with_a_protocol_that_the_client_did_not_name() {
+    for (named, status) in [("chat", 502), ("websocket, chat", 502), ("WebSocket", 101)] {
+        let node = Server::start(ports::free_addr(), move |stream, _| {
+            let mut head = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            if head.any(|line| line.is_empty()) {
+                // the gateway may have hung up
+                let _ = write!(&stream, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {named}\r\n\r\n");
+            }
+        });
+        let web = Web::to(&node);
+        assert_eq!(web.client().ask("GET", "/", &ASK).status(), status, "{named}");
     }
 }

@@ -62,6 +62,8 @@ pub(super) fn switch(
         return rescue::end(account, Reason::BadResponse);
     };
     match &upgrade {
+        // nobody may go on with what the client did not name (RFC 9110, 7.8)
+        Upgrade::Line(asked) if !words(&protocol).all(|word| names(asked, word)) => return rescue::end(account, Reason::BadResponse),
         Upgrade::Line(_) if front.may_switch().is_err() => return rescue::end(account, Reason::BadRequest),
         Upgrade::Stream(bridge) if !bridge.agreed(&mut head) => return rescue::end(account, Reason::BadResponse),
         Upgrade::Line(_) | Upgrade::Stream(_) => account.answered(head.status),
@@ -83,9 +85,17 @@ pub(super) fn switch(
 /// would go by all routes, and nobody is to ask so any more (RFC 9113, 3.1).
 fn asked_upgrade(head: &request::Parts) -> Option<HeaderValue> {
     let protocol = head.headers.get(UPGRADE)?;
-    let is_in =
-        |line: &HeaderValue, word: &str| line.to_str().is_ok_and(|line| line.split(',').any(|one| one.trim().eq_ignore_ascii_case(word)));
-    let named = head.headers.get_all(CONNECTION).iter().any(|line| is_in(line, "upgrade"));
-    let is_http2 = head.headers.get_all(UPGRADE).iter().any(|line| is_in(line, "h2c") || is_in(line, "h2"));
+    let named = head.headers.get_all(CONNECTION).iter().any(|line| names(line, "upgrade"));
+    let is_http2 = head.headers.get_all(UPGRADE).iter().any(|line| names(line, "h2c") || names(line, "h2"));
     (head.version == Version::HTTP_11 && named && !is_http2).then(|| protocol.clone())
+}
+
+/// The words of a list; none of a line that is no text.
+fn words(line: &HeaderValue) -> impl Iterator<Item = &str> {
+    line.to_str().unwrap_or_default().split(',').map(str::trim)
+}
+
+/// Whether a list has a word, without case.
+fn names(line: &HeaderValue, word: &str) -> bool {
+    words(line).any(|one| one.eq_ignore_ascii_case(word))
 }
