@@ -78,7 +78,7 @@ bench: setup-build setup-bench
 	$(CARGO) bench --manifest-path bench/lookup/Cargo.toml --target-dir target
 
 faults: setup-build setup-test setup-bench
-	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults http::edits slow_http http2_floods --nocapture
+	SLUICE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test --locked --test t -- durability etcd_faults http::edits slow_http http2_floods --nocapture --test-threads=1
 	$(CARGO) build --release --locked
 	$(CARGO) build --release --locked --manifest-path bench/load/Cargo.toml --target-dir bench/target
 	bench/slow.py --gateway target/release/sluice --connections 4000

@@ -25,8 +25,9 @@ const WAYS: [&[&str]; 4] = [
     &["-X", "-w", "256", "-y", "512", "-n", "1", "-z", "32", "-k", "3"],
 ];
 
-fn served(listener: SocketAddr) -> bool {
-    http::call(listener, "GET", "/", &[], b"").is_ok_and(|answer| answer.status == 200)
+/// What another client is told.
+fn asked(listener: SocketAddr) -> Result<u16, String> {
+    http::call(listener, "GET", "/", &[], b"").map(|answer| answer.status).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -37,7 +38,7 @@ fn slow_clients_of_all_four_ways_keep_nobody_else_waiting() {
     let listener = ports::free_addr();
     gateway.admin().must_put("listeners", "web", &json!({"protocol": "http", "addr": listener.to_string()}));
     gateway.put_live("routes", "r", &json!({"upstream": {"type": "roundrobin", "nodes": {node.addr.to_string(): 1}}}));
-    poll::soon("a client is served", || served(listener));
+    poll::soon("a client is served", || asked(listener) == Ok(200));
     let before = gateway.resident_mib();
     for way in WAYS {
         let mut slow = Command::new("slowhttptest")
@@ -64,16 +65,17 @@ fn slow_clients_of_all_four_ways_keep_nobody_else_waiting() {
                 slow.wait().unwrap();
                 has_ended.store(true, Ordering::Release);
             });
-            let mut asked = 0;
+            let mut answers = 0;
             while !has_ended.load(Ordering::Acquire) {
                 let began = tokio::time::Instant::now();
-                assert!(served(listener), "{way:?}");
+                assert_eq!(asked(listener), Ok(200), "{way:?}");
                 assert!(began.elapsed() < PATIENCE, "{way:?}: {:?}", began.elapsed());
-                asked += 1;
+                answers += 1;
             }
-            assert!(asked > 0, "{way:?}");
+            assert!(answers > 0, "{way:?}");
         });
         let grown = gateway.resident_mib().saturating_sub(before);
-        assert!(grown < 64, "{way:?}: {grown} MiB more");
+        // of a slow reader's answer, what one read took is kept, and the buffer that it came in
+        assert!(grown < 32 + u64::from(connections) * 24 / 1024, "{way:?}: {grown} MiB more");
     }
 }

@@ -120,15 +120,16 @@ pub fn hello_on(port: u16) -> Server {
     })
 }
 
-/// Answers each request of HTTP/1.1 that has no body, with a body of as many bytes.
+/// Answers each request of HTTP/1.1 that has no body, with a body of as many bytes; HEAD with the head of that alone.
 pub fn http_of(bytes: usize) -> Server {
     Server::start(ports::free_addr(), move |mut stream, _| {
         let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
         while let Ok(n @ 1..) = stream.read(&mut buffer) {
             seen.extend_from_slice(&buffer[..n]);
             while let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
+                let body = "x".repeat(if seen.starts_with(b"HEAD ") { 0 } else { bytes });
                 seen.drain(..end + 4);
-                if write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n{}", "x".repeat(bytes)).is_err() {
+                if write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n{body}").is_err() {
                     return;
                 }
             }
