@@ -413,8 +413,8 @@ mod tests {
 
     #[test]
     fn patience_follows_the_store_until_a_lease_is_over() {
-        let seconds = |answer| patience(Duration::from_millis(answer)).as_secs_f64();
-        assert_eq!([100, 1000, 2500, 5000, 60_000].map(seconds), [3.0, 3.0, 7.5, 10.0, 10.0]);
+        let millis = |answer| patience(Duration::from_millis(answer)).as_millis();
+        assert_eq!([100, 1000, 2500, 5000, 60_000].map(millis), [3000, 3000, 7500, 10_000, 10_000]);
     }
 
     #[tokio::test(start_paused = true)]
