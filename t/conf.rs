@@ -451,6 +451,26 @@ fn every_fault_names_its_line() {
 }
 
 #[test]
+fn an_empty_path_is_refused_by_name_wherever_a_path_is_read() {
+    for (key, text) in [
+        ("deployment.embedded.path", "deployment:\n  embedded:\n    path: \"\"\n"),
+        ("deployment.file.path", "deployment:\n  file:\n    path: ''\n"),
+        ("deployment.etcd.tls.cert", "deployment:\n  etcd:\n    tls: {cert: \"\"}\n"),
+        ("deployment.etcd.tls.key", "deployment:\n  etcd:\n    tls: {key: \"\"}\n"),
+        ("deployment.etcd.tls.ca", "deployment:\n  etcd:\n    tls: {ca: \"\"}\n"),
+        ("deployment.etcd.last_good", "deployment:\n  etcd:\n    last_good: \"\"\n"),
+        ("telemetry.access_log.path", "telemetry:\n  access_log:\n    path: \"\"\n"),
+        ("gateway.data_encryption.keyring", "gateway:\n  data_encryption:\n    keyring: [\"$file://\"]\n"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.starts_with("conf/config.yaml:3: ") && error.contains(&format!("`{key}")), "{text}\n{error}");
+        assert!(error.contains("expected a path"), "{error}");
+    }
+    let unset = read("deployment:\n  embedded:\n    path:\n").unwrap();
+    assert_eq!(unset.provider, read("").unwrap().provider);
+}
+
+#[test]
 fn no_error_shows_a_secret() {
     for text in [
         "deployment: {admin: {admin_key: hunter2}}",

@@ -113,6 +113,7 @@ impl Told {
                     applied: reads,
                     metrics,
                     drain: watch,
+                    answer: options.timeout,
                 };
                 let both = async { tokio::join!(Follower::new(follower).run(), Publisher::new(publisher).run()) };
                 tokio::select! {

@@ -13,6 +13,7 @@ mod instances;
 mod limits;
 mod metrics;
 mod openapi;
+mod places;
 mod query;
 #[cfg(test)]
 mod races;

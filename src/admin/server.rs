@@ -15,16 +15,17 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::envelope::Answer;
+use super::places::{Places, Room, Seat};
 use super::query::Query;
 use crate::base::drain::{self, Phase};
 use crate::base::task;
 
-/// Connections of one site at a time; more wait in the kernel's queue.
-const CONNECTIONS: usize = 256;
+/// The room of one site. Whoever holds connections and sends nothing, or half a head, keeps nobody out.
+const ROOM: Room = Room { waiting: 256, answers: 256, local: 32 };
 /// For a request's head; also how long a connection may be idle between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// For a request's body.
@@ -83,27 +84,31 @@ pub(super) trait Site: Send + Sync + 'static {
 }
 
 /// Serves until the process ends. During a drain it goes on: people want to look, and readiness has to say so.
-pub(super) async fn serve<S: Site>(listener: TcpListener, site: Arc<S>, mut drain: drain::Watch) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+pub(super) async fn serve<S: Site>(listener: TcpListener, site: Arc<S>, drain: drain::Watch) {
+    serve_in(ROOM, listener, site, drain).await;
+}
+
+async fn serve_in<S: Site>(room: Room, listener: TcpListener, site: Arc<S>, mut drain: drain::Watch) {
+    let places = Places::new(room);
     loop {
         let next = tokio::select! {
             () = drain.reached(Phase::Ending) => return,
-            next = accept(&listener, &places) => next,
+            next = accept(&listener) => next,
         };
-        if let Some((stream, peer, place)) = next {
-            task::spawn(connection(stream, peer, site.clone(), drain.clone(), place));
+        if let Some((stream, peer)) = next {
+            task::spawn(connection(stream, peer, site.clone(), drain.clone(), places.enter(peer.is_loopback())));
+            // those that have come may read what was sent to them before more take their places
+            yield_now().await;
         }
     }
 }
 
-/// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, IpAddr)> {
     match listener.accept().await {
         Ok((stream, peer)) => {
             // without it answers are merely slower
             let _ = stream.set_nodelay(true);
-            Some((stream, peer.ip().to_canonical(), place))
+            Some((stream, peer.ip().to_canonical()))
         }
         Err(error) => {
             tracing::warn!(%error, "cannot accept");
@@ -114,27 +119,36 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
     }
 }
 
-async fn connection<S, I>(stream: I, peer: IpAddr, site: Arc<S>, mut drain: drain::Watch, place: OwnedSemaphorePermit)
+async fn connection<S, I>(stream: I, peer: IpAddr, site: Arc<S>, mut drain: drain::Watch, seat: Seat)
 where
     S: Site,
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(move |request| respond(site.clone(), peer, request));
+    let seat = &seat;
+    let service = service_fn(move |request| respond(site.clone(), peer, request, seat));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES);
     let mut running = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         // how a client's connection ended concerns nobody
         _ = running.as_mut() => return,
+        () = seat.sent_away() => return,
         () = sleep(AGE) => {}
         () = drain.reached(Phase::Ending) => {}
     }
     running.as_mut().graceful_shutdown();
-    let _ = timeout(GRACE, running).await;
-    drop(place);
+    tokio::select! {
+        _ = timeout(GRACE, running) => {}
+        () = seat.sent_away() => {}
+    }
 }
 
-async fn respond<S: Site>(site: Arc<S>, peer: IpAddr, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond<S: Site>(
+    site: Arc<S>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+    seat: &Seat,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let head = Head {
         path: parts.uri.path().to_owned(),
@@ -148,7 +162,7 @@ async fn respond<S: Site>(site: Arc<S>, peer: IpAddr, request: Request<Incoming>
             discard(&head, body).await;
             refusal
         }
-        None => answer(&*site, &head, body).await,
+        None => seat.answer(answer(&*site, &head, body)).await,
     };
     let answer = site.finish(answer);
     tracing::debug!(%peer, method = %head.method, path = head.path, status = answer.status().as_u16(), "answered");
@@ -296,8 +310,7 @@ mod tests {
     async fn talk_still(request: &str) -> String {
         let (mut client, server) = tokio::io::duplex(4096);
         let (_trigger, watch) = drain::drain();
-        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        task::spawn(connection(server, [127, 0, 0, 1].into(), Arc::new(Echo), watch, place));
+        task::spawn(connection(server, [127, 0, 0, 1].into(), Arc::new(Echo), watch, Places::new(ROOM).enter(true)));
         client.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
@@ -324,6 +337,23 @@ mod tests {
         }
         let idle = talk_still("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert!(idle.starts_with("HTTP/1.1 200 OK"), "{idle}");
+    }
+
+    #[tokio::test]
+    async fn heads_that_never_end_and_idle_connections_keep_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (_trigger, watch) = drain::drain();
+        task::spawn(serve_in(Room { waiting: 4, answers: 1, local: 1 }, listener, Arc::new(Echo), watch));
+        let mut held = Vec::new();
+        for head in ["GET / HTTP/1.1\r\nHost: a\r\n", "GET /", ""].iter().cycle().take(30) {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            held.push(stream);
+        }
+        let asking = talk(addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let text = timeout(Duration::from_secs(10), asking).await.unwrap();
+        assert!(text.contains(" 200 OK"), "{text}");
     }
 
     #[tokio::test]

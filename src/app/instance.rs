@@ -1,7 +1,7 @@
 //! This process among the others: its name, the telling of its status, the list of those that live.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
 
@@ -60,6 +60,10 @@ impl Telling {
             applied: self.applied,
             metrics: self.metrics,
             drain: self.drain,
+            answer: match &conf.provider {
+                Provider::Embedded { .. } => Duration::ZERO,
+                Provider::Etcd(etcd) => etcd.timeout,
+            },
         };
         task::supervise("instances", self.panics.clone(), move || Follower::new(follower.clone()).run());
         let publishing = task::supervise("publish", self.panics, move || Publisher::new(publisher.clone()).run());

@@ -296,6 +296,25 @@ pub(super) struct Etcd {
     pub(super) last_good: Option<PathOrNone>,
 }
 
+/// A path of a file. An empty one names nothing; a variable without a value is where it comes from.
+fn path<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
+    Ok(Option::<FilePath>::deserialize(d)?.map(|path| path.0))
+}
+
+fn placed_path<'de, D: Deserializer<'de>>(d: D) -> Result<Option<At<PathBuf>>, D::Error> {
+    let given = Option::<At<FilePath>>::deserialize(d)?;
+    Ok(given.map(|At { place, value }| At { place, value: value.0 }))
+}
+
+struct FilePath(PathBuf);
+
+impl<'de> Deserialize<'de> for FilePath {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        if text.is_empty() { Err(D::Error::custom("expected a path, found an empty text")) } else { Ok(Self(text.into())) }
+    }
+}
+
 /// A path, or `false` for none.
 #[derive(Clone, Debug)]
 pub(super) struct PathOrNone(pub(super) Option<PathBuf>);
@@ -322,8 +341,11 @@ impl<'de> Deserialize<'de> for PathOrNone {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct EtcdTls {
+    #[serde(deserialize_with = "placed_path")]
     pub(super) cert: Option<At<PathBuf>>,
+    #[serde(deserialize_with = "placed_path")]
     pub(super) key: Option<At<PathBuf>>,
+    #[serde(deserialize_with = "placed_path")]
     pub(super) ca: Option<At<PathBuf>>,
     pub(super) verify: Option<At<bool>>,
     pub(super) sni: Option<At<String>>,
@@ -332,6 +354,7 @@ pub(super) struct EtcdTls {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PathOnly {
+    #[serde(deserialize_with = "path")]
     pub(super) path: Option<PathBuf>,
 }
 
@@ -407,6 +430,7 @@ pub(super) struct Log {
 pub(super) struct AccessLog {
     pub(super) enabled: Option<bool>,
     pub(super) format: Option<AccessFormat>,
+    #[serde(deserialize_with = "path")]
     pub(super) path: Option<PathBuf>,
     #[serde(deserialize_with = "sample")]
     pub(super) sample: Option<f64>,
@@ -477,6 +501,9 @@ fn keyring<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Secret<String>>, D::Er
         }
     }
     fn entry<E: Error>(text: String) -> Result<Secret<String>, E> {
+        if text == "$file://" {
+            return Err(E::custom("expected a path after $file://"));
+        }
         let refers = ["$env://", "$ENV://", "$file://"].iter().any(|way| text.starts_with(way));
         if refers || text.len() >= 16 { Ok(Secret::new(text)) } else { Err(E::custom("a key has at least 16 bytes")) }
     }

@@ -27,8 +27,16 @@ pub const TTL: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(3);
 /// Between two writes, whether they succeed or not.
 const SPACING: Duration = Duration::from_secs(1);
-/// For the store to take one status.
+/// The least time for the store to take one status.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The most answers that a write waits for as a rule: who has the name that is wanted, a lease, the status under it.
+const ANSWERS: u32 = 3;
+
+/// How long the store may take for one status if it may take so long for one answer. After [`TTL`] the lease that a write began with
+/// is over. The next write knows what one that was given up had found out.
+fn patience(answer: Duration) -> Duration {
+    answer.saturating_mul(ANSWERS).clamp(PATIENCE, TTL)
+}
 
 /// Where instances tell of themselves, with a slash at its end: beside the configuration, so that nobody who reads that sees it.
 pub fn folder(prefix: &str) -> String {
@@ -65,6 +73,8 @@ pub struct PublisherParts {
     pub metrics: Metrics,
     /// The end of the process.
     pub drain: Watch,
+    /// How long the store may take for one answer.
+    pub answer: Duration,
 }
 
 /// The loop. There is one in the process.
@@ -96,7 +106,7 @@ impl Publisher {
                 () = self.round() => {}
             }
         }
-        if let Err(error) = within(self.claim.withdraw()).await {
+        if let Err(error) = within(patience(self.parts.answer), self.claim.withdraw()).await {
             tracing::warn!(%error, "this instance's status stays until its time is over");
         }
     }
@@ -112,7 +122,7 @@ impl Publisher {
         let fresh = self.written.as_ref().is_some_and(|(had, at)| *had == text && now.saturating_duration_since(*at) < RENEW);
         if !fresh {
             self.tried = Some(now);
-            let done = within(self.claim.put(text.clone().into())).await;
+            let done = within(patience(self.parts.answer), self.claim.put(text.clone().into())).await;
             return self.note(done, text, now);
         }
         let mut applied = self.parts.applied.clone();
@@ -140,9 +150,9 @@ impl Publisher {
     }
 }
 
-async fn within<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = || StoreError::Unavailable { reason: format!("no answer within {} s", PATIENCE.as_secs()) };
-    timeout(PATIENCE, call).await.unwrap_or_else(|_| Err(late()))
+async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = || StoreError::Unavailable { reason: format!("no answer within {limit:?}") };
+    timeout(limit, call).await.unwrap_or_else(|_| Err(late()))
 }
 
 #[cfg(test)]
@@ -166,6 +176,8 @@ mod tests {
         Hangs,
         /// Does what it is asked and says that it did not.
         Lies,
+        /// Takes two seconds for an answer, and two of them for a write.
+        Slow,
     }
 
     /// A store in memory with moods. Notes when it was asked to write.
@@ -201,6 +213,9 @@ mod tests {
     #[async_trait]
     impl Store for Moody {
         async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+            if *self.mood.lock().unwrap() == Mood::Slow {
+                pass(2000).await;
+            }
             self.inner.get(key).await
         }
 
@@ -213,6 +228,10 @@ mod tests {
             let mood = *self.mood.lock().unwrap();
             match mood {
                 Mood::Well => self.inner.commit(txn).await,
+                Mood::Slow => {
+                    pass(4000).await;
+                    self.inner.commit(txn).await
+                }
                 Mood::Hangs => std::future::pending().await,
                 Mood::Refuses => Err(StoreError::Unavailable { reason: "permission denied".into() }),
                 Mood::Lies => {
@@ -237,6 +256,10 @@ mod tests {
     }
 
     fn start(store: &Arc<Moody>, name: &str) -> Instance {
+        start_patient(store, name, Duration::from_secs(1))
+    }
+
+    fn start_patient(store: &Arc<Moody>, name: &str, answer: Duration) -> Instance {
         let (trigger, watch) = drain();
         let (writer, reads) = applied();
         let (fleet_writer, fleet) = fleet(name);
@@ -253,6 +276,7 @@ mod tests {
             applied: reads,
             metrics: metrics.clone(),
             drain: watch,
+            answer,
         });
         let follower = Follower::new(FollowerParts { store, prefix, run, fleet: Arc::new(fleet_writer) });
         let (publishing, following) = (task::spawn(publisher.run()), task::spawn(follower.run()));
@@ -385,6 +409,29 @@ mod tests {
         store.is(Mood::Well);
         pass(4_000).await;
         assert_eq!(store.names().await, ["a"]);
+    }
+
+    #[test]
+    fn patience_follows_the_store_until_a_lease_is_over() {
+        let millis = |answer| patience(Duration::from_millis(answer)).as_millis();
+        assert_eq!([100, 1000, 2500, 5000, 60_000].map(millis), [3000, 3000, 7500, 10_000, 10_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn instances_of_a_slow_store_see_each_other_all_the_time() {
+        let store = Arc::new(Moody::default());
+        store.is(Mood::Slow);
+        let answer = Duration::from_secs(5);
+        let (a, b) = (start_patient(&store, "a", answer), start_patient(&store, "b", answer));
+        // a second one of a name reads before it writes
+        let namesake = start_patient(&store, "a", answer);
+        pass(30_000).await;
+        for _ in 0..300 {
+            pass(100).await;
+            assert_eq!(store.names().await, ["a", "a~2", "b"]);
+            assert_eq!([&a, &b, &namesake].map(|instance| instance.fleet.count()), [3; 3]);
+        }
+        assert_eq!((b.failures(), b.knows().len()), (0, 3));
     }
 
     #[test]

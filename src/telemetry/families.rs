@@ -9,6 +9,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::own::Own;
 use super::series::RouteSeries;
 use crate::base::id::{Id, Kind};
 use crate::base::quota::{Policy, Scope};
@@ -140,7 +141,7 @@ impl Metrics {
         registry.register(Box::new(build_info.clone()))?;
         let start = Gauge::with_opts(opts("start_time_seconds", "When the process started, in seconds since 1970"))?;
         registry.register(Box::new(start.clone()))?;
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(Own::new()))?;
         let families = Families {
             routes: DashMap::new(),
             connections_total: counters("connections_total", "Sessions accepted", &["route", "listener", "protocol"])?,

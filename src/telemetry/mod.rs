@@ -5,6 +5,7 @@ mod control;
 mod families;
 mod line;
 pub mod log;
+mod own;
 mod process;
 mod series;
 mod sink;
