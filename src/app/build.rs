@@ -10,7 +10,7 @@ use super::banner::Banner;
 use super::drain::{self, Stop};
 use super::faces::Faces;
 use super::instance::{self, Telling};
-use super::{keyring, limits, runtime};
+use super::{LAST_LINES, keyring, limits, runtime};
 use crate::base::drain::{Phase, Trigger, Watch};
 use crate::base::id::{Key, Kind};
 use crate::base::task::{self, PanicHook};
@@ -41,8 +41,6 @@ const FIRST_APPLY: Duration = Duration::from_secs(5);
 const LAST_STATUS: Duration = Duration::from_secs(1);
 /// How long the last good set may take to be written.
 const LAST_SET: Duration = Duration::from_secs(2);
-/// How long the last access lines may take to be written.
-const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// A gateway that was built and serves.
 pub(super) struct Gateway {

@@ -21,7 +21,7 @@ use crate::control::ingest::{Ingest, Verdict};
 use crate::schema::Schemas;
 use crate::telemetry::log;
 
-/// How long the last lines of the log may take to be written.
+/// How long the last lines of a log may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// How long a thread that reads or writes, or waits for the resolver, may go on behind that.
 const LAST_THREADS: Duration = Duration::from_secs(1);

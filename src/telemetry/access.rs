@@ -12,6 +12,7 @@ use prometheus::IntCounter;
 
 use super::families::Metrics;
 use super::line::{AccessFormat, Record};
+use super::queue;
 
 /// Records that may wait for the writer.
 const QUEUE: usize = 8192;
@@ -113,18 +114,7 @@ impl AccessLog {
     /// Waits until everything submitted so far is written, at most this long; false if it took longer. Blocks the thread: it is
     /// for the end of the process.
     pub fn flush(&self, within: Duration) -> bool {
-        let Some(open) = &self.0 else { return true };
-        let (done, told) = sync_channel(1);
-        let deadline = tokio::time::Instant::now() + within;
-        let mut message = Message::Flush(done);
-        while let Err(std::sync::mpsc::TrySendError::Full(back)) = open.queue.try_send(message) {
-            if tokio::time::Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::park_timeout(Duration::from_millis(1));
-            message = back;
-        }
-        told.recv_timeout(deadline.saturating_duration_since(tokio::time::Instant::now())).is_ok()
+        self.0.as_ref().is_none_or(|open| queue::flush(&open.queue, Message::Flush, within))
     }
 }
 

@@ -7,6 +7,7 @@ mod line;
 pub mod log;
 mod own;
 mod process;
+mod queue;
 mod series;
 mod sink;
 pub mod stamp;

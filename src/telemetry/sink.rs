@@ -4,12 +4,13 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use prometheus::IntCounter;
-use tokio::time::Instant;
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::queue;
 
 /// Lines that may wait for the writer.
 const PLACES: usize = 8192;
@@ -57,17 +58,7 @@ impl Sink {
     /// Waits until everything that was handed in is written, at most this long; false if it took longer. Blocks the thread: it is for
     /// the end of the process.
     pub(super) fn flush(&self, within: Duration) -> bool {
-        let (done, told) = sync_channel(1);
-        let deadline = Instant::now() + within;
-        let mut message = Message::Flush(done);
-        while let Err(TrySendError::Full(back)) = self.0.queue.try_send(message) {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::park_timeout(Duration::from_millis(1));
-            message = back;
-        }
-        told.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+        queue::flush(&self.0.queue, Message::Flush, within)
     }
 }
 

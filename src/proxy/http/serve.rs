@@ -319,8 +319,7 @@ async fn say_end(mut wire: Wire) {
 }
 
 /// Reads what a client still sends that has its answer, and throws it away: closed at once, the connection would be reset and the
-/// answer lost (RFC 9112, 9.6). Ends when the client does, or after
-/// [`LINGER`] or [`LINGER_QUIET`].
+/// answer lost (RFC 9112, 9.6). Ends when the client does, or after [`LINGER`] or [`LINGER_QUIET`].
 async fn linger(mut io: Rewind<Wire>, session: &Session) {
     let (mut end, mut quiet) = (pin!(sleep(LINGER)), pin!(sleep(LINGER_QUIET)));
     let (mut told, mut waste) = (false, vec![0; 16 * 1024]);

@@ -97,15 +97,21 @@ enum Source {
 impl Outgoing {
     /// No body.
     pub const fn none() -> Self {
-        Self { source: Source::None, meter: None, held: None, bound: None, unread: None, is_stream: false }
+        Self::of(Source::None)
+    }
+
+    const fn of(source: Source) -> Self {
+        Self { source, meter: None, held: None, bound: None, unread: None, is_stream: false }
     }
 
     /// The client's body, counted as it goes. A held one is kept back until the node asked for it (`Expect: 100-continue`, RFC 9110
     /// 10.1.1), but not for long, as many nodes never ask; only connections of HTTP/1.1 are told of that. With a bound, what would cross it
     /// is not passed on.
     pub fn client(body: Incoming, meter: Option<Meter>, held: bool, bound: Option<Bound>) -> Self {
-        let held = held.then(|| Box::pin(sleep(ASKED)));
-        Self { source: Source::Client(body), meter, held, bound, unread: None, is_stream: false }
+        let mut body = Self::of(Source::Client(body));
+        (body.meter, body.bound) = (meter, bound);
+        body.held = held.then(|| Box::pin(sleep(ASKED)));
+        body
     }
 
     /// The same, and who takes what nobody reads of it.
@@ -129,7 +135,7 @@ impl Outgoing {
 
     /// A body that was read before. Its bytes have been counted.
     pub const fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(bytes), meter: None, held: None, bound: None, unread: None, is_stream: false }
+        Self::of(Source::Whole(bytes))
     }
 }
 
